@@ -1,0 +1,3 @@
+//! The `glasslog` command.
+
+fn main() {}
