@@ -241,6 +241,16 @@ pub trait LogState: Send + Sync + 'static {
     /// [`StateError::Fenced`].
     fn advance(&self, epoch: Epoch, watermarks: Watermarks) -> Result<(), StateError>;
 
+    /// Makes a state that is behind (a restored backup, or none at all) go on from `checkpoint`, which the caller
+    /// has verified against intact objects: the head moves up to its size, it becomes the recorded checkpoint, and
+    /// every batch is dropped. Only `glasslog recover` calls this. Durable on return.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError::Fenced`] also if the head is beyond the checkpoint's size already; [`StateError::Refused`],
+    /// [`StateError::Durability`].
+    fn adopt(&self, epoch: Epoch, checkpoint: SizedNote) -> Result<(), StateError>;
+
     /// The newest public checkpoint, watched.
     fn published(&self) -> watch::Receiver<Option<SizedNote>>;
 
