@@ -1,5 +1,10 @@
 //! The private side of a log: which bytes have which index, and what was signed.
 
+mod memory;
+mod small;
+
+pub use memory::MemoryLogState;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -46,6 +51,13 @@ impl Batch {
     #[must_use]
     pub fn end(&self) -> TreeSize {
         TreeSize(self.first_index.0 + self.slots.len() as u64)
+    }
+
+    /// How many bytes its entries have together.
+    #[must_use]
+    pub fn entry_bytes(&self) -> usize {
+        let bytes = |slot: &Slot| if let Slot::Entry { bytes, .. } = slot { bytes.len() } else { 0 };
+        self.slots.iter().map(bytes).sum()
     }
 }
 
@@ -118,7 +130,9 @@ pub enum StateError {
         why: String,
     },
     /// The state belongs to another log.
-    #[error("this log state belongs to {recorded}, not to {asked}; choose another directory, or the origin and key that it records")]
+    #[error(
+        "this log state belongs to {recorded}, not to {asked}; choose another directory, or the origin and key that it records"
+    )]
     OtherLog {
         /// The origin and keys that are recorded.
         recorded: String,
@@ -260,4 +274,22 @@ pub trait LogState: Send + Sync + 'static {
     ///
     /// [`StateError::Durability`].
     fn close(&self) -> Result<(), StateError>;
+}
+
+/// What [`Turn::appended`] hands over: the entries of `batches` (ascending) at or above `known`.
+fn identities_since<'a>(
+    known: TreeSize,
+    batches: impl DoubleEndedIterator<Item = &'a Batch>,
+) -> Vec<(Identity, LeafIndex, Hash)> {
+    let mut newer: Vec<&Batch> = batches.rev().take_while(|batch| batch.end() > known).collect();
+    newer.reverse();
+    let entries = newer.into_iter().flat_map(|batch| (batch.first_index.0..).zip(&batch.slots));
+    entries
+        .filter_map(|(index, slot)| match slot {
+            Slot::Entry { leaf_hash, identity, .. } if index >= known.0 => {
+                Some((*identity, LeafIndex(index), *leaf_hash))
+            }
+            _ => None,
+        })
+        .collect()
 }

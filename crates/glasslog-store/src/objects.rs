@@ -1,5 +1,9 @@
 //! The public side of a log: immutable objects under canonical tlog-tiles paths, and one mutable checkpoint.
 
+mod memory;
+
+pub use memory::MemoryObjects;
+
 use core::ops::Range;
 
 use bytes::Bytes;
@@ -105,4 +109,26 @@ pub trait Objects: Send + Sync + 'static {
     ///
     /// [`ObjectError::CheckpointMoved`] if another note stands there, else as for `create`.
     fn swap_checkpoint(&self, expected: Option<&[u8]>, note: &[u8]) -> Result<(), ObjectError>;
+}
+
+/// Refuses whatever is not a relative path of `[a-z0-9.]` segments as tlog-tiles has them: no empty segment, none that
+/// begins with a dot. It keeps every object below its root; which paths mean something is for callers to know.
+fn check_path(path: &str) -> Result<(), ObjectError> {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'.';
+    let segment = |part: &str| !part.is_empty() && !part.starts_with('.') && part.bytes().all(plain);
+    if path.len() <= 200 && path != CHECKPOINT && path.split('/').all(segment) {
+        return Ok(());
+    }
+    let source = std::io::Error::new(std::io::ErrorKind::InvalidInput, "not the path of an immutable object");
+    Err(ObjectError::Io { path: path.to_owned(), source })
+}
+
+/// The one mutable path.
+const CHECKPOINT: &str = "checkpoint";
+
+/// `range` cut to an object of `len` bytes.
+fn cut_range(range: Option<Range<u64>>, len: u64) -> Range<u64> {
+    let range = range.unwrap_or(0..len);
+    let start = range.start.min(len);
+    start..range.end.clamp(start, len)
 }
