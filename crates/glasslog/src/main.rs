@@ -1,3 +1,7 @@
-//! The `glasslog` command.
+//! The `glasslog` command: see the library of the same name.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    glasslog::cli::main(std::env::args_os())
+}

@@ -1,0 +1,1 @@
+//! Fetching tiles, bundles and checkpoints over HTTP and from a directory.
