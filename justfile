@@ -1,0 +1,39 @@
+# A few verbs; CI calls the same ones. `just` alone lists them.
+
+_default:
+    @just --list --unsorted
+
+# Every test of the workspace
+test *args:
+    cargo test --workspace {{args}}
+
+# Format, lints, documentation, licences, and what a linter cannot say
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+    cargo deny check bans licenses sources
+    cargo run -q -p xtask -- tidy
+
+# The documentation of every crate
+docs:
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+# The tour of the README
+demo *args:
+    cargo run --release -- demo {{args}}
+
+# kill -9 in mid-load fifty times, and fsync failing at awkward moments
+torture:
+    GLASSLOG_TORTURE=1 cargo test --release -p glasslog --test it -- --nocapture torture
+
+# Load a running log, and check that nothing is lost
+bench url="http://127.0.0.1:2025" *args:
+    cargo run --release -- bench {{url}} {{args}}
+
+# Round-trip fuzzing of one parser for a while, for example: just fuzz note 60
+fuzz target seconds="60":
+    cd fuzz && RUSTC_BOOTSTRAP=1 cargo fuzz run {{target}} -- -max_total_time={{seconds}}
+
+# Everything that CI runs
+ci:
+    .ci/run
