@@ -14,9 +14,12 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod entry_bundle;
 pub mod hash;
 mod index;
+pub mod merkle;
 pub mod personality;
+pub mod tile;
 
 pub use hash::Hash;
 pub use index::{LeafIndex, TreeSize};
