@@ -14,10 +14,15 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod anchor;
+pub mod checkpoint;
+pub mod cosignature;
 pub mod entry_bundle;
 pub mod hash;
 mod index;
+pub mod json;
 pub mod merkle;
+pub mod note;
 pub mod personality;
 pub mod tile;
 
