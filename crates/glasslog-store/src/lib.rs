@@ -6,8 +6,10 @@
 #![forbid(unsafe_code)]
 
 pub mod disk;
+pub mod duplicates;
 pub mod log_state;
 pub mod objects;
+pub mod runs;
 
 pub use log_state::LogState;
 pub use objects::Objects;

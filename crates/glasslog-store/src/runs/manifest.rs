@@ -1,0 +1,150 @@
+//! The manifest: which runs there are, oldest first, and how much of the log they cover.
+//!
+//! ```text
+//! "glassrun" ‖ be32 version ‖ be16 row bytes ‖ be16 key bytes ‖ u8 keep ‖ be64 covered ‖ be32 runs
+//! per run: be64 id ‖ be64 rows ‖ be32 pages ‖ be32 filter blocks ‖ be32 crc32c of keys and filter
+//! be32 crc32c of all before it
+//! ```
+//!
+//! It is replaced as a whole: temporary file, sync, rename, sync of the directory. A manifest that can be read
+//! therefore only names runs that were durable before it was written.
+
+use std::{io, path::Path};
+
+use glasslog_core::TreeSize;
+
+use super::{
+    Keep, RunError, Shape,
+    file::{RunId, RunMeta},
+};
+use crate::disk::Disk;
+
+/// The most runs that a manifest may name.
+pub(super) const MAX_RUNS: usize = 1024;
+
+const MAGIC: &[u8; 8] = b"glassrun";
+const VERSION: u32 = 1;
+const HEADER_BYTES: usize = 29;
+const RUN_BYTES: usize = 28;
+const CRC_BYTES: usize = 4;
+const MAX_BYTES: u64 = (HEADER_BYTES + MAX_RUNS * RUN_BYTES + CRC_BYTES) as u64;
+
+pub(super) const NAME: &str = "manifest";
+pub(super) const TEMPORARY: &str = "manifest.tmp";
+
+/// What the manifest says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Manifest {
+    pub(super) covered: TreeSize,
+    /// Oldest first.
+    pub(super) runs: Vec<RunMeta>,
+}
+
+/// Reads the manifest of `dir`; `None` if there is none.
+pub(super) fn load(disk: &dyn Disk, dir: &Path, shape: Shape) -> Result<Option<Manifest>, RunError> {
+    let path = dir.join(NAME);
+    match disk.read(&path, MAX_BYTES) {
+        Ok(bytes) => decode(&bytes, shape).map(Some).map_err(|why| RunError::corrupt(&path, why)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+            Err(RunError::corrupt(&path, "it is longer than any manifest"))
+        }
+        Err(error) => Err(RunError::io(&path, error)),
+    }
+}
+
+/// Replaces the manifest of `dir`, durable on return. An error other than `Durability` means that the former one stands.
+pub(super) fn store(disk: &dyn Disk, dir: &Path, shape: Shape, manifest: &Manifest) -> Result<(), RunError> {
+    let (path, temporary) = (dir.join(NAME), dir.join(TEMPORARY));
+    match disk.remove(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(RunError::io(&temporary, error)),
+        _ => {}
+    }
+    let file = disk.create_new(&temporary).map_err(|error| RunError::unused(&temporary, error))?;
+    file.write_all_at(&encode(manifest, shape), 0).map_err(|error| RunError::unused(&temporary, error))?;
+    file.sync().map_err(|error| RunError::unsynced(&temporary, error))?;
+    disk.rename(&temporary, &path).map_err(|error| RunError::durability(&path, error))?;
+    disk.sync_dir(dir).map_err(|error| RunError::durability(dir, error))
+}
+
+fn encode(manifest: &Manifest, shape: Shape) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(HEADER_BYTES + manifest.runs.len() * RUN_BYTES + CRC_BYTES);
+    bytes.extend_from_slice(MAGIC);
+    bytes.extend_from_slice(&VERSION.to_be_bytes());
+    bytes.extend_from_slice(&shape_bytes(shape));
+    bytes.extend_from_slice(&manifest.covered.0.to_be_bytes());
+    bytes.extend_from_slice(&u32::try_from(manifest.runs.len()).unwrap_or(u32::MAX).to_be_bytes());
+    for run in &manifest.runs {
+        bytes.extend_from_slice(&run.id.0.to_be_bytes());
+        bytes.extend_from_slice(&run.rows.to_be_bytes());
+        bytes.extend_from_slice(&run.pages.to_be_bytes());
+        bytes.extend_from_slice(&run.filter_blocks.to_be_bytes());
+        bytes.extend_from_slice(&run.tail_crc.to_be_bytes());
+    }
+    bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_be_bytes());
+    bytes
+}
+
+fn shape_bytes(shape: Shape) -> [u8; 5] {
+    let ([r0, r1], [k0, k1]) = (shape.row_bytes.to_be_bytes(), shape.key_bytes.to_be_bytes());
+    let keep = match shape.keep {
+        Keep::All => 0,
+        Keep::LastOfKey => 1,
+    };
+    [r0, r1, k0, k1, keep]
+}
+
+fn decode(bytes: &[u8], shape: Shape) -> Result<Manifest, String> {
+    let (magic, rest) = bytes.split_first_chunk::<8>().ok_or("it is too short")?;
+    if magic != MAGIC {
+        return Err("it is not a manifest of sorted runs".into());
+    }
+    let mut fields = Fields(rest);
+    let version = fields.u32()?;
+    if version != VERSION {
+        return Err(format!("it is of format {version}, this program knows format {VERSION}"));
+    }
+    let (body, crc) = bytes.split_last_chunk::<CRC_BYTES>().ok_or("it is too short")?;
+    if u32::from_be_bytes(*crc) != crc32c::crc32c(body) {
+        return Err("it does not match its checksum".into());
+    }
+    if fields.take::<5>()? != shape_bytes(shape) {
+        return Err("its rows are of another shape".into());
+    }
+    let covered = TreeSize(fields.u64()?);
+    let count = usize::try_from(fields.u32()?).unwrap_or(usize::MAX);
+    if count > MAX_RUNS || fields.0.len() != count * RUN_BYTES + CRC_BYTES {
+        return Err("its length does not fit its count of runs".into());
+    }
+    let runs = (0..count).map(|_| fields.run()).collect::<Result<Vec<_>, String>>()?;
+    Ok(Manifest { covered, runs })
+}
+
+/// What is left to decode.
+struct Fields<'a>(&'a [u8]);
+
+impl Fields<'_> {
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], String> {
+        let (field, rest) = self.0.split_first_chunk::<N>().ok_or("it is too short")?;
+        self.0 = rest;
+        Ok(*field)
+    }
+
+    fn u32(&mut self) -> Result<u32, String> {
+        self.take().map(u32::from_be_bytes)
+    }
+
+    fn u64(&mut self) -> Result<u64, String> {
+        self.take().map(u64::from_be_bytes)
+    }
+
+    fn run(&mut self) -> Result<RunMeta, String> {
+        Ok(RunMeta {
+            id: RunId(self.u64()?),
+            rows: self.u64()?,
+            pages: self.u32()?,
+            filter_blocks: self.u32()?,
+            tail_crc: self.u32()?,
+        })
+    }
+}

@@ -1,0 +1,4 @@
+//! The duplicates table against a naive map: spills, merges, reopening, crashes and damage.
+
+mod memory_disk;
+mod model;
