@@ -40,6 +40,9 @@ pub enum CheckpointError {
         /// What the verifier pinned.
         expected: String,
     },
+    /// The policy knows no log of this origin.
+    #[error("checkpoint is of {0:?}, a log that the policy does not know")]
+    UnknownLog(String),
     /// No key of the log itself signed it.
     #[error("checkpoint is not signed by a known key of the log")]
     NotSignedByLog,

@@ -24,6 +24,7 @@ pub mod json;
 pub mod merkle;
 pub mod note;
 pub mod personality;
+pub mod policy;
 pub mod proof;
 pub mod tile;
 

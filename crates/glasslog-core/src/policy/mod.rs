@@ -1,0 +1,269 @@
+//! Trust policies (c2sp.org/tlog-policy): which logs, which witnesses, and how many of them.
+//!
+//! [`Policy::parse`] reads the whole grammar. [`Policy::evaluate`] counts verified cosignatures as FORMATS §5 says: is the
+//! quorum filled, and as of when? Several witness lines whose keys share a name, or that share a URL, are *one*
+//! witness and count once.
+
+mod quorum;
+mod text;
+
+use alloc::{string::String, vec::Vec};
+
+use crate::checkpoint::{CheckpointError, VerifiedCheckpoint};
+use crate::cosignature::VerifiedCosignature;
+use crate::note::{Algorithm, KeyError, Note, VerifierKey};
+use quorum::Quorum;
+
+/// How far a cosigner's clock may run ahead, in seconds, for its cosignature to count.
+pub const MAX_CLOCK_LEAD: u64 = 5 * 60;
+
+/// The most logs, and the most witnesses, and the most groups in one policy; the specification asks for at least 32.
+pub const MAX_LINES_OF_A_KIND: usize = 256;
+
+/// Why a text is no policy.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PolicyError {
+    /// Something on one line.
+    #[error("policy line {line}: {problem}")]
+    Line {
+        /// Its number, from 1.
+        line: usize,
+        /// What is wrong.
+        problem: LineProblem,
+    },
+    /// There is no quorum line.
+    #[error("policy has no quorum line; `quorum none` asks for no witness")]
+    NoQuorum,
+    /// Not even all witnesses together fill the quorum, because several of them are one.
+    #[error("all witnesses together cannot fill the quorum: keys of one name, or one URL, count once")]
+    Unsatisfiable,
+    /// Witnesses of several keys are spread over the groups in too many ways.
+    #[error(
+        "too many witnesses have several keys in different groups; put the keys of a witness in one `any` group"
+    )]
+    TooComplex,
+    /// One `name=url=vkey` of a list of witnesses.
+    #[error("witness {0:?}: {1}")]
+    Setting(String, LineProblem),
+    /// A quorum that the list of witnesses cannot fill.
+    #[error("a quorum of {quorum} needs as many witnesses; there are {witnesses}")]
+    QuorumSize {
+        /// What was asked for.
+        quorum: usize,
+        /// How many distinct witnesses there are.
+        witnesses: usize,
+    },
+}
+
+/// What is wrong with a line.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LineProblem {
+    /// A byte that a policy may not hold.
+    #[error("byte 0x{0:02x} is not allowed")]
+    Byte(u8),
+    /// The last line.
+    #[error("does not end in a newline")]
+    Unterminated,
+    /// The first word, or the number of words.
+    #[error(
+        "expected `log <vkey> [<url>]`, `witness <name> <vkey> [<url>]`, `group <name> <k> <name>...` or `quorum <name>`"
+    )]
+    Syntax,
+    /// The key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// A key whose text is not UTF-8.
+    #[error("the key is not UTF-8")]
+    KeyText,
+    /// A witness cosigns, so its key is of type 0x04 or 0x06.
+    #[error("{0} has signature type 0x01; a witness key has 0x04 or 0x06")]
+    NotACosigner(String),
+    /// The public key stands on another line already, whatever it is called there.
+    #[error("the public key of {0} stands in this policy already")]
+    DuplicateKey(String),
+    /// The name is taken.
+    #[error("the name {0:?} is defined already, or is `none`")]
+    NameTaken(String),
+    /// The name stands on no line above.
+    #[error("{0:?} is not defined above")]
+    UnknownName(String),
+    /// A name may stand in one group, once.
+    #[error("{0:?} is a member of a group already")]
+    MemberTwice(String),
+    /// The threshold.
+    #[error("the threshold {0:?} is not `any`, `all` or a number from 1 to the number of members")]
+    Threshold(String),
+    /// A policy has one quorum.
+    #[error("a second quorum line")]
+    SecondQuorum,
+    /// A bound.
+    #[error("more than {MAX_LINES_OF_A_KIND} lines of this kind")]
+    TooMany,
+    /// A setting is not `name=url=vkey`.
+    #[error("expected name=url=vkey")]
+    Setting,
+}
+
+/// A log that the policy accepts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyLog {
+    /// Its key; the key's name is the log's origin.
+    pub key: VerifierKey,
+    /// Where it is, if the policy says so.
+    pub url: Option<String>,
+}
+
+/// A witness that the policy knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyWitness {
+    /// What groups and the quorum call it: the policy's own word.
+    pub name: String,
+    /// Its key, of type 0x04 or 0x06.
+    pub key: VerifierKey,
+    /// Where it takes submissions, if the policy says so.
+    pub url: Option<String>,
+}
+
+/// Which checkpoints to believe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    logs: Vec<PolicyLog>,
+    witnesses: Vec<PolicyWitness>,
+    quorum: Option<Quorum>,
+}
+
+/// How cosignatures fare under a policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evaluation {
+    /// Whether those that count fill the quorum; always with `quorum none`.
+    pub filled: bool,
+    /// The as-of time T in seconds since 1970: the largest T such that the counting ones from T on fill the quorum. With
+    /// `quorum none`, the newest time of a log's own pinned cosigner. `None`: not filled, or the time is not known.
+    pub as_of: Option<u64>,
+    /// The names of the witnesses that count, in the order of the policy.
+    pub counted: Vec<String>,
+}
+
+impl Policy {
+    /// Reads a policy file.
+    ///
+    /// # Errors
+    ///
+    /// [`PolicyError`], which names the line.
+    pub fn parse(file: &[u8]) -> Result<Policy, PolicyError> {
+        text::parse(file)
+    }
+
+    /// No witnesses are asked for: `quorum none`.
+    #[must_use]
+    pub fn without_witnesses(log_keys: &[VerifierKey]) -> Policy {
+        let logs = log_keys.iter().map(|key| PolicyLog { key: key.clone(), url: None }).collect();
+        Policy { logs, witnesses: Vec::new(), quorum: None }
+    }
+
+    /// Any `quorum` of the witnesses in `settings`, the value of `EXTERNAL_WITNESSES`: `name=url=vkey`, with commas between
+    /// them. `None` asks for a majority; an empty list, or a quorum of 0, for no witness at all.
+    ///
+    /// # Errors
+    ///
+    /// [`PolicyError::Setting`] naming the one that is wrong; [`PolicyError::QuorumSize`].
+    pub fn from_settings(
+        log_keys: &[VerifierKey],
+        settings: &str,
+        quorum: Option<usize>,
+    ) -> Result<Policy, PolicyError> {
+        let witnesses = text::parse_settings(settings, log_keys)?;
+        let tree = Quorum::of_distinct(&witnesses, quorum)?;
+        Ok(Policy { witnesses, quorum: tree, ..Policy::without_witnesses(log_keys) })
+    }
+
+    /// The logs that are accepted, in the order of the file.
+    #[must_use]
+    pub fn logs(&self) -> &[PolicyLog] {
+        &self.logs
+    }
+
+    /// The witnesses, in the order of the file.
+    #[must_use]
+    pub fn witnesses(&self) -> &[PolicyWitness] {
+        &self.witnesses
+    }
+
+    /// Whether no witness is asked for.
+    #[must_use]
+    pub fn is_quorum_none(&self) -> bool {
+        self.quorum.is_none()
+    }
+
+    /// The keys of the log `origin`.
+    #[must_use]
+    pub fn log_keys(&self, origin: &str) -> Vec<VerifierKey> {
+        self.logs.iter().map(|log| &log.key).filter(|key| key.name() == origin).cloned().collect()
+    }
+
+    /// The keys of all witnesses.
+    #[must_use]
+    pub fn witness_keys(&self) -> Vec<VerifierKey> {
+        self.witnesses.iter().map(|witness| witness.key.clone()).collect()
+    }
+
+    /// Whether two sets of witnesses with nobody in common both fill the quorum. Honest witnesses then cosign two views of
+    /// one log, so such a policy needs an explicit override, and `verify` reports it. With `quorum none`: yes.
+    #[must_use]
+    pub fn has_disjoint_quorums(&self) -> bool {
+        self.quorum.as_ref().is_none_or(Quorum::has_disjoint_quorums)
+    }
+
+    /// Opens a signed checkpoint of one of the policy's logs, checking every signature of a key that it names. Whether the
+    /// quorum is filled is [`Policy::evaluate`]'s to say.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError`], as [`VerifiedCheckpoint::open_with_witnesses`].
+    pub fn open(&self, note: &[u8]) -> Result<VerifiedCheckpoint, CheckpointError> {
+        let parsed = Note::parse(note)?;
+        let origin = parsed.text().split('\n').next().unwrap_or_default();
+        let log_keys = self.log_keys(origin);
+        if log_keys.is_empty() {
+            return Err(CheckpointError::UnknownLog(origin.into()));
+        }
+        VerifiedCheckpoint::open_with_witnesses(note, origin, &log_keys, &self.witness_keys())
+    }
+
+    /// Counts `cosignatures`, of one checkpoint, at the time `now` in seconds since 1970.
+    ///
+    /// Those from more than [`MAX_CLOCK_LEAD`] after `now`, and those of keys that are no witness here, do not count.
+    #[must_use]
+    pub fn evaluate(&self, cosignatures: &[VerifiedCosignature], now: u64) -> Evaluation {
+        let in_time = |time: &u64| *time <= now.saturating_add(MAX_CLOCK_LEAD);
+        let newest = |key: &VerifierKey| {
+            cosignatures
+                .iter()
+                .filter(|c| c.key() == key)
+                .map(VerifiedCosignature::time)
+                .filter(in_time)
+                .max()
+        };
+        let times: Vec<Option<u64>> = self.witnesses.iter().map(|witness| newest(&witness.key)).collect();
+        let counted = self.witnesses.iter().zip(&times).filter(|(_, time)| time.is_some());
+        let counted = counted.map(|(witness, _)| witness.name.clone()).collect();
+        match &self.quorum {
+            Some(tree) => {
+                let as_of = tree.as_of(&times);
+                Evaluation { filled: as_of.is_some(), as_of, counted }
+            }
+            None => {
+                let as_of = self.logs.iter().filter_map(|log| newest(&log.key)).max();
+                Evaluation { filled: true, as_of, counted }
+            }
+        }
+    }
+}
+
+/// Whether `key` can be a witness's.
+fn is_cosigner(key: &VerifierKey) -> bool {
+    matches!(key.algorithm(), Algorithm::CosignatureV1 | Algorithm::MlDsa44)
+}
+
+#[cfg(test)]
+mod tests;
