@@ -1,31 +1,55 @@
-//! Entries become checkpoints (skeleton: the public interface that the server builds on).
+//! Entries become checkpoints.
+//!
+//! # Life of an entry
+//!
+//! 1. The server checks a request's limits and token and asks for room ([`Log::admit`]); the bytes are checked and
+//!    hashed on the request's own task ([`Log::submissions`]).
+//! 2. *Pool*: [`Log::add`] looks up which entries may be duplicates and joins the batch that is being formed (`pool`).
+//! 3. *Sequence*: one thread decides each request against the latest entries, commits the batch to the log state in
+//!    one transaction, and acknowledges: from here on the index is durable and never another's (`sequence`).
+//! 4. *Integrate*: another thread hashes the slots into tiles and bundles and writes what fills (`integrate`).
+//! 5. *Publish*: at each interval it asks the sequencer for a cut, makes everything below it durable, signs, records
+//!    the checkpoint, and puts it at the public path; whoever waits for publication is woken (`publish`).
+//! 6. *Recover*: every start, clean or not, loads what was recorded, compares it with what is public, and goes on
+//!    with the same code (`recover`).
+//!
+//! Beside the way: `latest` knows the latest entry of each identity, `housekeeping` does what can wait, `read` hands
+//! out objects and proofs.
+#![forbid(unsafe_code)]
 
-use std::{sync::Arc, time::Duration};
+mod entry;
+mod housekeeping;
+mod integrate;
+mod latest;
+mod pool;
+mod publish;
+mod read;
+mod recover;
+mod sequence;
+mod shared;
+mod workers;
+
+use std::{error::Error, fmt::Write, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use glasslog_core::{Hash, LeafIndex, TreeSize, personality::{Identity, InvalidEntry}};
+use glasslog_core::{LeafIndex, TreeSize, tile::ResourcePath};
 use glasslog_store::log_state::SizedNote;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
-/// An entry that may be added: its size, form and schema are checked.
-#[derive(Clone, Debug)]
-pub struct Submission { pub(crate) bytes: Bytes, pub(crate) leaf_hash: Hash, pub(crate) identity: Identity }
+pub use entry::{EntryError, Submission};
+pub use pool::Permit;
+pub use read::ReadError;
+pub use recover::{Rebuilt, rebuild};
+pub use shared::{Failure, LogConfig, Progress, Stores};
+pub use workers::{Stopped, Workers};
 
-/// Why bytes can never be an entry of this log.
-#[derive(Debug, thiserror::Error)]
-pub enum EntryError {
-    /// 0 bytes (HTTP 400).
-    #[error("an entry has at least 1 byte")]
-    Empty,
-    /// More than 65,535 bytes (HTTP 413).
-    #[error("the entry has {0} bytes; at most 65,535 are possible")]
-    TooLong(usize),
-    /// Anchor form or disavow form: only the log itself writes these (HTTP 422, FORMATS §2).
-    #[error("index anchors are written by the log itself and cannot be submitted")]
-    AnchorForm,
-    /// Not a valid entry of the log's schema (HTTP 422).
-    #[error("{}", .0.message)]
-    Schema(InvalidEntry),
+use pool::Request;
+use shared::Shared;
+
+/// A handle on a running log; clones share it.
+#[derive(Clone)]
+pub struct Log {
+    shared: Arc<Shared>,
 }
 
 /// What became of an added entry.
@@ -49,7 +73,10 @@ pub enum AddError {
         retry_after: Duration,
     },
     /// An identity of the request has a newer entry with other bytes (HTTP 412).
-    #[error("entry {position} of the request: its identity has a newer entry, with other bytes, at index {latest}; nothing was added")]
+    #[error(
+        "entry {position} of the request was not added, nor any other: its identity has a newer entry with other \
+         bytes at index {latest}; fetch the source again"
+    )]
     Changed {
         /// Position in the request, from 0.
         position: usize,
@@ -61,106 +88,172 @@ pub enum AddError {
     Stopped(Arc<str>),
 }
 
-/// Bytes of the pool that a request has reserved; given back on drop.
-#[derive(Debug)]
-pub struct Permit { _bytes: usize }
-
-/// How far the log is.
-#[derive(Clone, Debug)]
-pub struct Progress {
-    /// Indices given out.
-    pub sequenced: TreeSize,
-    /// Hashed into tiles.
-    pub integrated: TreeSize,
-    /// Covered by a recorded checkpoint.
-    pub recorded: TreeSize,
-    /// Covered by the public checkpoint.
-    pub published: TreeSize,
-    /// Bytes waiting in the pool.
-    pub pool_bytes: u64,
-    /// Bytes sequenced and not yet integrated.
-    pub backlog_bytes: u64,
-    /// Why adds would be refused now, if they would.
-    pub refusing: Option<Arc<str>>,
-    /// Total duplicates answered since start.
-    pub duplicates: u64,
-    /// Durable commits since start.
-    pub commits: u64,
-    /// When the public checkpoint was published, as seconds since the Unix epoch.
-    pub published_at_unix_s: Option<u64>,
+impl AddError {
+    pub(crate) fn push_back(reason: &'static str) -> AddError {
+        AddError::PushBack { reason, retry_after: Duration::from_secs(1) }
+    }
 }
 
-/// A handle on a running log; clones share it.
-#[derive(Clone)]
-pub struct Log { _private: () }
-
 impl Log {
-    /// The log's origin.
-    pub fn origin(&self) -> &str { unimplemented!() }
+    /// Starts a log: recovers, publishes what was recorded or sequenced before, and sets its workers going.
+    ///
+    /// Blocks on storage, on a large backlog for seconds; call it off the async threads.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`], with nothing signed that was not signed before.
+    pub fn open(config: LogConfig, stores: Stores) -> Result<(Log, Workers), Failure> {
+        workers::start(config, stores).map(|(shared, workers)| (Log { shared }, workers))
+    }
 
-    /// The vkeys that sign its checkpoints, first the current one.
-    pub fn vkeys(&self) -> Vec<String> { unimplemented!() }
+    /// The log's origin.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        &self.shared.config.origin
+    }
+
+    /// The vkeys of the keys that sign its checkpoints, first the current one.
+    #[must_use]
+    pub fn vkeys(&self) -> Vec<String> {
+        self.shared.config.signers.iter().map(|signer| signer.verifier_key().to_string()).collect()
+    }
 
     /// The name of its schema (`ENTRY_SCHEMA`), if it has one.
-    pub fn schema(&self) -> Option<&'static str> { unimplemented!() }
+    #[must_use]
+    pub fn schema(&self) -> Option<&'static str> {
+        self.shared.config.personality.as_ref().map(|rules| rules.name())
+    }
 
-    /// Checks bytes against everything that does not depend on the log's state.
+    /// Checks and hashes entries: everything that does not depend on the log's state.
+    ///
+    /// # Errors
+    ///
+    /// The position of the first that can never be an entry of this log, from 0, and why.
+    pub fn submissions(&self, entries: Vec<Bytes>) -> Result<Vec<Submission>, (usize, EntryError)> {
+        let config = &self.shared.config;
+        entry::submissions(entries, config.personality.as_deref(), config.hasher)
+    }
+
+    /// Like [`Log::submissions`], for one entry.
     ///
     /// # Errors
     ///
     /// [`EntryError`].
-    pub fn submission(&self, bytes: Bytes) -> Result<Submission, EntryError> { let _ = bytes; unimplemented!() }
+    pub fn submission(&self, bytes: Bytes) -> Result<Submission, EntryError> {
+        let config = &self.shared.config;
+        entry::submission(bytes, config.personality.as_deref())
+    }
 
     /// Reserves room for a body of `bytes` before it is read.
     ///
     /// # Errors
     ///
     /// [`AddError::PushBack`] at once when there is no room, [`AddError::Stopped`].
-    pub fn admit(&self, bytes: usize) -> Result<Permit, AddError> { let _ = bytes; unimplemented!() }
+    pub fn admit(&self, bytes: usize) -> Result<Permit, AddError> {
+        if let Some(why) = self.shared.progress.stopped() {
+            return Err(AddError::Stopped(Arc::clone(why)));
+        }
+        if self.shared.progress.backlog_bytes() > self.shared.config.backlog_max_bytes {
+            return Err(AddError::push_back("integration is behind, its backlog is full"));
+        }
+        self.shared.pool.admit(bytes)
+    }
 
-    /// Adds entries, all or none; returns when they are durable. Dropping the future changes nothing for the entries:
-    /// once called they are committed or refused as a whole.
+    /// Adds entries, all or none, and returns when they are durable. Once it waits for the commit, dropping the future
+    /// changes nothing for the entries: they are committed or refused as a whole.
+    ///
+    /// With `unchanged_since` nothing is added if an identity of the entries has an entry with other bytes at or after
+    /// that size; entries of the same call do not count.
     ///
     /// # Errors
     ///
     /// [`AddError`].
-    pub async fn add(&self, permit: Permit, entries: Vec<Submission>, unchanged_since: Option<TreeSize>) -> Result<Vec<Ack>, AddError> {
-        let _ = (permit, entries, unchanged_since); unimplemented!()
+    pub async fn add(
+        &self,
+        permit: Permit,
+        entries: Vec<Submission>,
+        unchanged_since: Option<TreeSize>,
+    ) -> Result<Vec<Ack>, AddError> {
+        // Read before the filters: what the table takes over in between is then looked up again by the sequencer.
+        let found_below = self.shared.duplicates.covered();
+        let (entries, found) = if self.shared.duplicates.may_know(&entries) {
+            self.look_up(entries).await?
+        } else {
+            let none = vec![None; entries.len()];
+            (entries, none)
+        };
+        let (answer, answered) = oneshot::channel();
+        self.shared.pool.join(Request { entries, found, found_below, unchanged_since, answer, permit })?;
+        answered.await.unwrap_or_else(|_| Err(self.stopped()))
     }
 
     /// The newest public checkpoint, watched; `None` before the first.
-    pub fn published(&self) -> watch::Receiver<Option<SizedNote>> { unimplemented!() }
+    #[must_use]
+    pub fn published(&self) -> watch::Receiver<Option<SizedNote>> {
+        self.shared.state.published()
+    }
 
-    /// A c2sp.org/tlog-proof of the entry at `index` under the newest public checkpoint, verified against its root
-    /// before it is returned; `None` if not yet covered. Blocks on storage.
+    /// A c2sp.org/tlog-proof of the entry at `index` under the newest public checkpoint, checked against its root
+    /// before it is returned; `None` if it is not covered yet. Blocks on storage unless the tiles are in memory.
     ///
     /// # Errors
     ///
-    /// [`ReadError`].
-    pub fn prove(&self, index: LeafIndex) -> Result<Option<Bytes>, ReadError> { let _ = index; unimplemented!() }
+    /// [`ReadError`]; a contradiction has stopped the log.
+    pub fn prove(&self, index: LeafIndex) -> Result<Option<Bytes>, ReadError> {
+        let Some(published) = self.published().borrow().clone() else { return Ok(None) };
+        let proof = self.shared.reader.prove(index, &published);
+        if let Err(contradiction @ ReadError::Contradiction(_)) = &proof {
+            self.shared.fail(&contradiction.to_string());
+        }
+        proof
+    }
 
-    /// The object at a canonical tlog-tiles path below the log (`tile/0/000`), if the log has produced it. Blocks on
-    /// storage.
+    /// The object at a path, if a recorded checkpoint implies it. Blocks on storage.
     ///
     /// # Errors
     ///
-    /// [`ReadError`].
-    pub fn object(&self, path: &str) -> Result<Option<Bytes>, ReadError> { let _ = path; unimplemented!() }
-
-    /// The object if it is at hand without blocking.
-    pub fn cached_object(&self, path: &str) -> Option<Bytes> { let _ = path; unimplemented!() }
+    /// [`ReadError::Storage`].
+    pub fn object(&self, path: &ResourcePath) -> Result<Option<Bytes>, ReadError> {
+        Ok(self.shared.reader.object(path, self.shared.progress.recorded())?)
+    }
 
     /// How far the log is.
-    pub fn progress(&self) -> Progress { unimplemented!() }
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        self.shared.progress.snapshot(self.shared.pool.reserved_bytes())
+    }
+
+    async fn look_up(
+        &self,
+        entries: Vec<Submission>,
+    ) -> Result<(Vec<Submission>, Vec<Option<pool::Logged>>), AddError> {
+        let shared = Arc::clone(&self.shared);
+        let looked_up = tokio::task::spawn_blocking(move || {
+            let found = shared.duplicates.look_up(&entries, shared.progress.recorded());
+            if let Err(failure) = &found {
+                shared.fail(&chain(failure));
+            }
+            found.map(|found| (entries, found))
+        });
+        match looked_up.await {
+            Ok(Ok(found)) => Ok(found),
+            _ => Err(self.stopped()),
+        }
+    }
+
+    fn stopped(&self) -> AddError {
+        let unknown = || "a worker has ended".into();
+        AddError::Stopped(self.shared.progress.stopped().cloned().unwrap_or_else(unknown))
+    }
 }
 
-/// Why a read failed.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// What is stored does not hash to what was signed; the writer has been stopped (HTTP 500 would be a lie: 503).
-    #[error("stored objects contradict the signed root: {0}")]
-    Contradiction(String),
-    /// Storage failed.
-    #[error(transparent)]
-    Storage(#[from] glasslog_store::objects::ObjectError),
+/// An error and what caused it, in one line.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        let _infallible = write!(text, ": {next}");
+        cause = next.source();
+    }
+    text
 }

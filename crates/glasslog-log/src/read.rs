@@ -1,0 +1,138 @@
+//! What a log hands out: its objects, and proofs that were checked before they leave.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
+use glasslog_core::{
+    Hash, LeafIndex, TreeSize,
+    checkpoint::Checkpoint,
+    hash::BatchHasher,
+    merkle::{InclusionProof, Node, inclusion_spans},
+    note::Note,
+    proof::TlogProof,
+    tile::{ResourcePath, TileId, TileTree},
+};
+use glasslog_store::{Objects, log_state::SizedNote, objects::ObjectError};
+use quick_cache::sync::Cache;
+
+/// Hashed tiles kept in memory, 16 KiB each.
+const CACHED_TREES: usize = 1024;
+
+/// Why a read failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// What is stored does not hash to what was signed; the writer has been stopped.
+    #[error("stored objects contradict the signed root: {0}")]
+    Contradiction(String),
+    /// Storage failed.
+    #[error(transparent)]
+    Storage(#[from] ObjectError),
+}
+
+/// Reads and proves below one log.
+pub(crate) struct Reader {
+    objects: Arc<dyn Objects>,
+    hasher: &'static dyn BatchHasher,
+    trees: Cache<TileId, Arc<TileTree>>,
+    newest: ArcSwapOption<Signed>,
+}
+
+/// A public checkpoint, parsed once.
+struct Signed {
+    note: Bytes,
+    text: String,
+    checkpoint: Checkpoint,
+}
+
+impl Reader {
+    pub(crate) fn new(objects: Arc<dyn Objects>, hasher: &'static dyn BatchHasher) -> Reader {
+        Reader { objects, hasher, trees: Cache::new(CACHED_TREES), newest: ArcSwapOption::empty() }
+    }
+
+    /// The object at `path`, if a tree of `recorded` entries implies it.
+    pub(crate) fn object(
+        &self,
+        path: &ResourcePath,
+        recorded: TreeSize,
+    ) -> Result<Option<Bytes>, ObjectError> {
+        match path {
+            ResourcePath::Checkpoint => self.objects.checkpoint(),
+            _ if !path.is_within(recorded) => Ok(None),
+            _ => self.objects.get(&path.to_string(), None),
+        }
+    }
+
+    /// The tlog-proof of the entry at `index` under `published`; `None` if it is not covered.
+    ///
+    /// The proof is checked against the signed root before it leaves. Tiles come from memory where they can.
+    pub(crate) fn prove(&self, index: LeafIndex, published: &SizedNote) -> Result<Option<Bytes>, ReadError> {
+        let signed = self.signed(published)?;
+        let Checkpoint { size, root, .. } = signed.checkpoint;
+        if !size.contains(index) {
+            return Ok(None);
+        }
+        let mut proof = self.inclusion(index, size, &root);
+        if let Err(ReadError::Contradiction(_)) = proof {
+            // Before the log stops for it: is it the disk that is wrong, or only what memory kept?
+            self.trees.clear();
+            proof = self.inclusion(index, size, &root);
+        }
+        let proof = TlogProof { index, hashes: proof?.0, extra: None, checkpoint: signed.text.clone() };
+        Ok(Some(Bytes::from(proof.to_text())))
+    }
+
+    fn inclusion(&self, index: LeafIndex, size: TreeSize, root: &Hash) -> Result<InclusionProof, ReadError> {
+        let spans = inclusion_spans(index, size).map_err(|why| ReadError::Contradiction(why.to_string()))?;
+        let node = |node: Node| self.node(size, node);
+        let hashes = spans.iter().map(|span| span.hash(node)).collect::<Result<Vec<_>, _>>()?;
+        let leaf = self.node(size, Node { height: 0, index: index.0 })?;
+        let proof = InclusionProof(hashes);
+        match proof.verify(&leaf, index, size, root) {
+            Ok(()) => Ok(proof),
+            Err(_) => Err(ReadError::Contradiction(format!(
+                "the tiles on the way from index {index} do not lead to the root signed for size {size}"
+            ))),
+        }
+    }
+
+    fn node(&self, size: TreeSize, node: Node) -> Result<Hash, ReadError> {
+        let missing = || ReadError::Contradiction(format!("a tree of size {size} has no node {node:?}"));
+        let tile = TileId::of_node(size, node).ok_or_else(missing)?;
+        self.tree(tile)?.node(tile, node).ok_or_else(missing)
+    }
+
+    fn tree(&self, tile: TileId) -> Result<Arc<TileTree>, ReadError> {
+        if let Some(tree) = self.trees.get(&tile) {
+            return Ok(tree);
+        }
+        // A partial tile may have been superseded and removed: the full one at its place begins alike.
+        let path = ResourcePath::Tile(tile);
+        let bytes = match self.objects.get(&path.to_string(), None)? {
+            None if tile.is_partial() => {
+                self.objects.get(&ResourcePath::Tile(tile.full()).to_string(), None)?
+            }
+            found => found,
+        };
+        let bytes = bytes.ok_or_else(|| ReadError::Contradiction(format!("{path} is missing")))?;
+        let tree = TileTree::parse(tile, &bytes, self.hasher)
+            .ok_or_else(|| ReadError::Contradiction(format!("{path} has {} bytes", bytes.len())))?;
+        let tree = Arc::new(tree);
+        self.trees.insert(tile, Arc::clone(&tree));
+        Ok(tree)
+    }
+
+    fn signed(&self, published: &SizedNote) -> Result<Arc<Signed>, ReadError> {
+        if let Some(signed) = self.newest.load_full().filter(|signed| signed.note == published.note) {
+            return Ok(signed);
+        }
+        let unreadable = |why: &dyn std::fmt::Display| {
+            ReadError::Contradiction(format!("the published checkpoint cannot be read: {why}"))
+        };
+        let note = Note::parse(&published.note).map_err(|why| unreadable(&why))?;
+        let checkpoint = Checkpoint::parse(note.text()).map_err(|why| unreadable(&why))?;
+        let signed = Arc::new(Signed { note: published.note.clone(), text: note.to_text(), checkpoint });
+        self.newest.store(Some(Arc::clone(&signed)));
+        Ok(signed)
+    }
+}

@@ -1,0 +1,190 @@
+//! Step 2, *sequence*: one transaction gives a batch its indices, then every request of it is answered.
+
+use std::sync::Arc;
+
+use glasslog_core::{TreeSize, personality::Identity};
+use glasslog_store::{
+    duplicates::Recent,
+    log_state::{Batch, BatchId, CommitOutcome, Slot},
+};
+use hashbrown::HashMap;
+
+use crate::{
+    Ack, AddError, Failure,
+    pool::{Logged, Request},
+    shared::Shared,
+};
+
+/// The one thread that appends.
+pub(crate) struct Sequencer {
+    log: Arc<Shared>,
+    /// Every entry that the duplicates table does not cover yet.
+    recent: Recent,
+    /// Every identity below this size is in `recent` or in the table.
+    known: TreeSize,
+}
+
+/// The batch that is being formed: what it appends, and what those entries make the latest of their identity.
+struct Forming {
+    batch: Batch,
+    latest: HashMap<Identity, Logged>,
+    bytes: u64,
+}
+
+impl Sequencer {
+    pub(crate) fn new(log: Arc<Shared>, recent: Recent, known: TreeSize) -> Sequencer {
+        Sequencer { log, recent, known }
+    }
+
+    /// Commits batch after batch until the pool is closed and empty.
+    ///
+    /// A batch is formed as soon as the previous commit has returned, so the batch grows with the load and an idle log
+    /// answers after one fsync. Gives back what the duplicates table does not cover.
+    pub(crate) fn run(mut self) -> Result<Recent, Failure> {
+        while let Some(requests) = self.log.pool.take() {
+            let mut requests = requests.into_iter().peekable();
+            while requests.peek().is_some() {
+                let mut entries = 0;
+                let batch = std::iter::from_fn(|| {
+                    let next = requests.next_if(|next| {
+                        entries == 0 || entries + next.entries.len() <= self.log.config.batch_max_size
+                    })?;
+                    entries += next.entries.len();
+                    Some(next)
+                });
+                let batch = batch.collect();
+                self.commit(batch)?;
+            }
+            self.log.duplicates.rotate(&mut self.recent, self.log.progress.recorded());
+        }
+        Ok(self.recent)
+    }
+
+    /// One turn: decides every request against the head that the turn holds still, commits, answers.
+    fn commit(&mut self, requests: Vec<Request>) -> Result<(), Failure> {
+        let state = Arc::clone(&self.log.state);
+        let turn = state.turn(self.known)?;
+        for &(identity, index, leaf_hash) in turn.appended() {
+            self.recent.insert(identity, index, leaf_hash);
+        }
+        self.known = turn.head();
+
+        let mut forming = Forming::new(turn.head())?;
+        let mut decided = Vec::with_capacity(requests.len());
+        for request in requests {
+            match self.decide(&mut forming, &request)? {
+                Ok(acks) => decided.push((request, Ok(acks))),
+                Err(refusal) => decided.push((request, Err(refusal))),
+            }
+        }
+        if !forming.batch.slots.is_empty() {
+            let batch = Arc::new(forming.batch);
+            let refusal = match turn.commit(Arc::clone(&batch), None) {
+                CommitOutcome::Committed => None,
+                CommitOutcome::Refused(why) => Some(why),
+                CommitOutcome::Fenced => return Err(Failure::fenced()),
+                // Invariant 7: an outcome that cannot be learned stops the writer; here it may still be learned.
+                CommitOutcome::Unknown(_) if state.was_committed(batch.id)? => None,
+                CommitOutcome::Unknown(why) => return Err(Failure::durability(why)),
+            };
+            if let Some(why) = refusal {
+                self.log.progress.refuse(Some(format!("the log's disk refuses writes: {why}")));
+                decided.into_iter().for_each(|(request, _)| {
+                    request.answer(Err(AddError::push_back("the log's disk refuses writes")));
+                });
+                return Ok(());
+            }
+            self.remember(&batch);
+            self.log.progress.committed(&batch, forming.bytes);
+        }
+        for (request, verdict) in decided {
+            self.log.progress.answered(&verdict);
+            request.answer(verdict);
+        }
+        Ok(())
+    }
+
+    /// What becomes of a request: all of its entries get an index, or none does.
+    fn decide(
+        &self,
+        forming: &mut Forming,
+        request: &Request,
+    ) -> Result<Result<Vec<Ack>, AddError>, Failure> {
+        // The table may have taken over entries from `recent` since the request looked: then look again.
+        let recorded = self.log.progress.recorded();
+        let again = (request.found_below < self.recent.from())
+            .then(|| self.log.duplicates.look_up(&request.entries, recorded))
+            .transpose()?;
+        let found = again.as_deref().unwrap_or(&request.found);
+        let latest = |forming: &Forming, position: usize| {
+            let identity = &request.entries[position].identity;
+            let recent = || self.recent.get(identity).map(|(index, leaf_hash)| Logged { index, leaf_hash });
+            forming.latest.get(identity).copied().or_else(recent).or(found[position])
+        };
+
+        // Conditional add: decided before the request's own entries count.
+        if let Some(size) = request.unchanged_since {
+            for (position, entry) in request.entries.iter().enumerate() {
+                match latest(forming, position) {
+                    Some(newer) if newer.index.0 >= size.0 && newer.leaf_hash != entry.leaf_hash => {
+                        return Ok(Err(AddError::Changed { position, latest: newer.index }));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        let acks = request.entries.iter().enumerate().map(|(position, entry)| {
+            // Equal to the *latest* of its identity, not to any: a patch that is patched back is logged again.
+            match latest(forming, position) {
+                Some(same) if self.log.config.dedup && same.leaf_hash == entry.leaf_hash => {
+                    Ack { index: same.index, duplicate: true }
+                }
+                _ => Ack { index: forming.append(entry), duplicate: false },
+            }
+        });
+        Ok(Ok(acks.collect()))
+    }
+
+    fn remember(&mut self, batch: &Batch) {
+        for (index, slot) in batch.indexed() {
+            if let Slot::Entry { leaf_hash, identity, .. } = slot {
+                self.recent.insert(*identity, index, *leaf_hash);
+            }
+        }
+        self.known = batch.end();
+    }
+}
+
+/// The place where the next checkpoint ends: every entry sequenced so far.
+///
+/// The publisher asks for it and never signs what merely happens to be integrated: with the index on, this is where
+/// the sequencer reserves the anchor slot that the checkpoint ends in (FORMATS §2).
+pub(crate) fn cut(log: &Shared) -> TreeSize {
+    log.progress.sequenced()
+}
+
+impl Forming {
+    fn new(head: TreeSize) -> Result<Forming, Failure> {
+        let mut id = [0; 16];
+        getrandom::fill(&mut id).map_err(|why| Failure::other("no random numbers from the system", why))?;
+        let batch = Batch { id: BatchId(id), first_index: head.next_index(), slots: Vec::new() };
+        Ok(Forming { batch, latest: HashMap::new(), bytes: 0 })
+    }
+
+    fn append(&mut self, entry: &crate::Submission) -> glasslog_core::LeafIndex {
+        let index = self.batch.end().next_index();
+        let &crate::Submission { ref bytes, leaf_hash, identity } = entry;
+        self.bytes += bytes.len() as u64;
+        self.batch.slots.push(Slot::Entry { bytes: bytes.clone(), leaf_hash, identity });
+        self.latest.insert(identity, Logged { index, leaf_hash });
+        index
+    }
+}
+
+impl Request {
+    /// Answers; a request whose caller has gone away is answered to nobody.
+    fn answer(self, verdict: Result<Vec<Ack>, AddError>) {
+        drop(self.permit);
+        let _nobody_waits = self.answer.send(verdict);
+    }
+}
