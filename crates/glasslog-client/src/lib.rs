@@ -7,7 +7,11 @@
 mod geometry;
 
 pub mod fsck;
+pub mod inclusion;
+pub mod pin;
 pub mod scan;
+pub mod seen;
+pub mod verdict;
 
 #[cfg(test)]
 mod testlog;

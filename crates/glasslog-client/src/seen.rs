@@ -114,12 +114,18 @@ impl<'c> Comparison<'c> {
 /// The evidence as a text file that needs nothing else to be checked but the log's vkey.
 impl fmt::Display for ForkEvidence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "One log signed both of these checkpoints, and the second does not continue the first.\n")?;
+        writeln!(
+            f,
+            "One log signed both of these checkpoints, and the second does not continue the first.\n"
+        )?;
         writeln!(f, "{}\n{}", self.smaller, self.larger)?;
         if self.tiles.is_empty() {
             return writeln!(f, "They are of one size and have different roots.");
         }
-        writeln!(f, "Tiles of the second tree, in hexadecimal: they make up its root, and at the first one's size")?;
+        writeln!(
+            f,
+            "Tiles of the second tree, in hexadecimal: they make up its root, and at the first one's size"
+        )?;
         writeln!(f, "another root than the first one's.\n")?;
         for (tile, bytes) in &self.tiles {
             write!(f, "{} ", tile.path())?;

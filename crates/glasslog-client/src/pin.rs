@@ -1,0 +1,58 @@
+//! What a reader trusts: keys and a policy from its own configuration, never from the log's answers.
+
+use glasslog_core::{
+    checkpoint::{CheckpointError, VerifiedCheckpoint},
+    note::VerifierKey,
+    policy::Policy,
+};
+
+/// The pinned keys of one or more logs, and which witnesses must have cosigned.
+#[derive(Clone, Debug)]
+pub struct Pins {
+    log_keys: Vec<VerifierKey>,
+    policy: Policy,
+}
+
+impl Pins {
+    /// The keys of logs alone: no witness is asked for.
+    #[must_use]
+    pub fn of_keys(log_keys: &[VerifierKey]) -> Pins {
+        Pins { log_keys: log_keys.to_vec(), policy: Policy::without_witnesses(log_keys) }
+    }
+
+    /// A policy. If `log_keys` are given too, only they are accepted: the policy then says no more than which witnesses.
+    #[must_use]
+    pub fn of_policy(policy: Policy, log_keys: &[VerifierKey]) -> Pins {
+        let own = || policy.logs().iter().map(|log| log.key.clone()).collect();
+        let log_keys = if log_keys.is_empty() { own() } else { log_keys.to_vec() };
+        Pins { log_keys, policy }
+    }
+
+    /// Whether any log at all is accepted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.log_keys.is_empty()
+    }
+
+    /// The policy.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Opens a checkpoint of a pinned log; the witnesses' signatures are checked with it, and counted by
+    /// [`crate::verdict::Standing`].
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError`]: another log, another key, a wrong signature of any pinned key, or no checkpoint at all.
+    pub fn open(&self, note: &[u8]) -> Result<VerifiedCheckpoint, CheckpointError> {
+        // The origin only selects the keys; `open_with_witnesses` reads it again from the verified text.
+        let origin = note.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let origin = String::from_utf8_lossy(origin);
+        let keys: Vec<VerifierKey> =
+            self.log_keys.iter().filter(|key| key.name() == origin).cloned().collect();
+        let keys = if keys.is_empty() { &self.log_keys } else { &keys };
+        VerifiedCheckpoint::open_with_witnesses(note, &origin, keys, &self.policy.witness_keys())
+    }
+}
