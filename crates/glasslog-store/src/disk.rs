@@ -4,11 +4,18 @@
 //! every write, rename and sync and replay every image that a power loss allows. The rule that the callers keep:
 //! a file's *content* is durable after `sync` on it, its *name* after `sync_dir` on its directory.
 
+mod real;
+#[cfg(feature = "sim")]
+pub mod sim;
+
+pub use real::RealDisk;
+
 use std::{io, path::Path};
 
 /// A filesystem, as far as durability needs one. All paths are absolute or relative to the process; all calls block.
 pub trait Disk: Send + Sync + 'static {
-    /// Creates `dir` and its missing parents, and makes their names durable.
+    /// Creates `dir` and its missing parents, and makes the names that it creates durable. About a directory that is
+    /// there already it says nothing: another process may have made it and died before its name was durable.
     ///
     /// # Errors
     ///
@@ -49,6 +56,17 @@ pub trait Disk: Send + Sync + 'static {
     ///
     /// `NotFound`, or the error of the operating system.
     fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Removes a directory that is empty. Durable after `sync_dir` on its parent.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, `DirectoryNotEmpty`, or the error of the operating system. `Unsupported` where directories come and
+    /// go by themselves: an empty one does no harm.
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        let _ = dir;
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// Makes the names in `dir` durable.
     ///
