@@ -7,6 +7,7 @@
 
 pub mod disk;
 pub mod duplicates;
+pub mod lock;
 pub mod log_state;
 pub mod objects;
 pub mod runs;

@@ -1,7 +1,9 @@
 //! The public side of a log: immutable objects under canonical tlog-tiles paths, and one mutable checkpoint.
 
+mod fs;
 mod memory;
 
+pub use fs::FsObjects;
 pub use memory::MemoryObjects;
 
 use core::ops::Range;
@@ -125,6 +127,11 @@ fn check_path(path: &str) -> Result<(), ObjectError> {
 
 /// The one mutable path.
 const CHECKPOINT: &str = "checkpoint";
+
+/// More than any object: a bundle of 256 entries of 65,535 bytes has 16,777,472.
+const MAX_OBJECT_BYTES: u64 = 32 << 20;
+/// More than any checkpoint with all its cosignatures.
+const MAX_NOTE_BYTES: u64 = 1 << 20;
 
 /// `range` cut to an object of `len` bytes.
 fn cut_range(range: Option<Range<u64>>, len: u64) -> Range<u64> {
