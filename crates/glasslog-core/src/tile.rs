@@ -11,6 +11,7 @@ mod path;
 mod plan;
 
 pub use growth::{Edge, EdgeError};
+pub use hashes::TileTree;
 pub use path::PathError;
 pub use plan::{ConsistencyPlan, InclusionPlan, LeavesPlan, PlanError, RootPlan};
 
@@ -105,7 +106,8 @@ impl TileId {
     }
 
     /// The tile of a tree of `size` from whose hashes `node` is computed.
-    fn of_node(size: TreeSize, node: Node) -> Option<TileId> {
+    #[must_use]
+    pub fn of_node(size: TreeSize, node: Node) -> Option<TileId> {
         let level = u8::try_from(node.height / TILE_HEIGHT).ok()?;
         TileId::at(size, level, node.index >> (TILE_HEIGHT - node.height % TILE_HEIGHT))
     }

@@ -13,11 +13,17 @@ use super::{TILE_HEIGHT, TileId};
 /// A tile with the perfect subtrees over its hashes, by height from 0 (the hashes themselves) to 8 (the root of a full
 /// tile).
 #[derive(Clone, Debug)]
-pub(super) struct TileTree {
+pub struct TileTree {
     rows: Vec<Vec<Hash>>,
 }
 
 impl TileTree {
+    /// Hashes the content of `tile`, or of the full tile at its place, cut to its width; `None` if the length is wrong.
+    #[must_use]
+    pub fn parse(tile: TileId, bytes: &[u8], hasher: &dyn BatchHasher) -> Option<TileTree> {
+        decode(tile, bytes).map(|hashes| TileTree::new(hashes, hasher))
+    }
+
     /// Hashes a tile of 1 to 256 `hashes`; whole rows go through `hasher`.
     pub(super) fn new(hashes: Vec<Hash>, hasher: &dyn BatchHasher) -> TileTree {
         let mut rows = vec![hashes];
@@ -38,7 +44,8 @@ impl TileTree {
     }
 
     /// The root of `node`, if it lies in the tile `id` and the tile is wide enough.
-    pub(super) fn node(&self, id: TileId, node: Node) -> Option<Hash> {
+    #[must_use]
+    pub fn node(&self, id: TileId, node: Node) -> Option<Hash> {
         let row = node.height % TILE_HEIGHT;
         let first = id.start() >> row;
         let position = usize::try_from(node.index.checked_sub(first)?).ok()?;
@@ -57,7 +64,7 @@ impl TileTree {
 /// The hashes in the content of tile `id`: as many as its width, cut from what may be the longer content of a wider
 /// tile at the same place. `None` if there are too few, too many or a fraction.
 pub(super) fn decode(id: TileId, bytes: &[u8]) -> Option<Vec<Hash>> {
-    let usable = bytes.len() % Hash::LEN == 0 && bytes.len() <= id.full().byte_len();
+    let usable = bytes.len().is_multiple_of(Hash::LEN) && bytes.len() <= id.full().byte_len();
     let cut = bytes.get(..id.byte_len()).filter(|_| usable)?;
     cut.chunks_exact(Hash::LEN).map(Hash::from_slice).collect()
 }
