@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use glasslog_core::{checkpoint::Checkpoint, note};
+use glasslog_core::{TreeSize, checkpoint::Checkpoint, note};
 use glasslog_store::{
     log_state::{Epoch, SizedNote, StateError, Watermarks},
     objects::ObjectError,
@@ -60,13 +60,21 @@ impl Publisher {
         }
     }
 
-    /// One look at what there is to do. The start of a log calls it too: recovery is the ordinary path (invariant 5).
-    pub(crate) fn step(&mut self, draining: bool) -> Result<(), Failure> {
+    /// What a start does before anything is acknowledged: the last recorded checkpoint is made public, unchanged; a new
+    /// log records its first, of size 0. What is sequenced beyond it is left to the ordinary path (invariant 5).
+    pub(crate) fn resume(&mut self) -> Result<(), Failure> {
+        if self.recorded.is_none() {
+            self.record(TreeSize::ZERO)?;
+        }
+        self.make_public()
+    }
+
+    /// One look at what there is to do.
+    fn step(&mut self, draining: bool) -> Result<(), Failure> {
         self.integrator.integrate_to(self.log.progress.sequenced())?;
-        if self.recorded.is_none() || (self.behind() && (draining || Instant::now() >= self.due_at)) {
-            // From the moment the checkpoint was due: an interval does not stretch by what publishing costs.
-            self.due_at = (self.due_at + self.log.config.checkpoint_interval).max(Instant::now());
-            self.record()?;
+        if self.behind() && (draining || Instant::now() >= self.due_at) {
+            self.due_at = next_due(self.due_at, self.log.config.checkpoint_interval);
+            self.record(sequence::cut(&self.log))?;
         }
         self.make_public()
     }
@@ -76,9 +84,8 @@ impl Publisher {
         self.recorded.as_ref().is_none_or(|recorded| recorded.size < self.log.progress.sequenced())
     }
 
-    /// Cuts, makes everything below the cut durable, signs, and records the checkpoint before anyone sees it.
-    fn record(&mut self) -> Result<(), Failure> {
-        let cut = sequence::cut(&self.log);
+    /// Makes everything below the cut durable, signs, and records the checkpoint before anyone sees it.
+    fn record(&mut self, cut: TreeSize) -> Result<(), Failure> {
         self.integrator.integrate_to(cut)?;
         // Invariant 3: first the objects, then the record, and only then the world.
         let durable = self.integrator.barrier()?;
@@ -116,6 +123,13 @@ impl Publisher {
         // Wakes everyone who waits for publication.
         Ok(self.log.state.record_public(self.epoch, recorded)?)
     }
+}
+
+/// An interval after the moment the last checkpoint was *due*, so that intervals do not stretch by what publishing
+/// costs; after a pause, an interval from now.
+fn next_due(last: Instant, interval: Duration) -> Instant {
+    let now = Instant::now();
+    Some(last + interval).filter(|next| *next > now).unwrap_or(now + interval)
 }
 
 impl Failure {

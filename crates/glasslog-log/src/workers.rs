@@ -71,8 +71,7 @@ pub(crate) fn start(config: LogConfig, stores: Stores) -> Result<(Arc<Shared>, W
         chores: chores.clone(),
         log: Arc::clone(&log),
     };
-    // The ordinary path, before anything is acknowledged: a new log publishes its checkpoint of size 0.
-    publisher.step(true)?;
+    publisher.resume()?;
 
     let (failure, failed) = watch::channel(None);
     let sequencer = Sequencer::new(Arc::clone(&log), recent, view.head);
