@@ -229,3 +229,6 @@ pub(crate) fn parse_hash(text: &str) -> Option<Hash> {
     let decoded = Base64::decode(text, &mut bytes).ok()?;
     Hash::from_slice(decoded)
 }
+
+#[cfg(test)]
+mod tests;

@@ -173,3 +173,6 @@ impl<'a> Lines<'a> {
         TlogProofError::Line { line: self.number, expected }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -168,6 +168,12 @@ impl VerifierKey {
     pub(super) fn material(&self) -> &Material {
         &self.material
     }
+
+    /// A key with an ID that is not its own, as only a collision could give it.
+    #[cfg(test)]
+    pub(super) fn with_key_id(self, key_id: u32) -> VerifierKey {
+        VerifierKey { key_id, ..self }
+    }
 }
 
 impl FromStr for VerifierKey {
