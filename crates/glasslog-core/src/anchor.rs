@@ -79,3 +79,91 @@ fn is_hex_hash(value: &Value<'_>) -> bool {
 fn is_position(value: &Value<'_>) -> bool {
     value.as_integer().is_some_and(|position| position >= 0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hash::leaf_hash;
+    use std::string::String;
+
+    const GOOD: &str = r#"{"map_fn":"conda-1","root":null,"tree_size":7,"type":"vindex-root","v":1}"#;
+
+    /// The line of FORMATS §2, with its blanks filled in.
+    #[test]
+    fn what_is_built_is_of_anchor_form() {
+        let root = leaf_hash(b"");
+        let entry = anchor("conda-1", Some(&root), TreeSize(7));
+        let expected = r#"{"map_fn":"conda-1","root":"6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d","tree_size":7,"type":"vindex-root","v":1}"#;
+        assert_eq!(String::from_utf8(entry).unwrap(), expected);
+        assert_eq!(anchor("conda-1", None, TreeSize(7)), GOOD.as_bytes());
+        for map_fn in ["", "json-field:\"name\"", "a\nb\\c", "🪵\u{7f}", "conda-1"] {
+            for size in [0, 1, (1 << 53) - 1] {
+                assert!(is_anchor_form(&anchor(map_fn, Some(&root), TreeSize(size))), "{map_fn:?}");
+                assert!(is_anchor_form(&anchor(map_fn, None, TreeSize(size))));
+            }
+        }
+        assert!(!is_anchor_form(&anchor("conda-1", None, TreeSize(1 << 53))));
+    }
+
+    /// One thing changed in an anchor: it is an ordinary entry then.
+    #[test]
+    fn what_is_not_of_anchor_form() {
+        let hex = "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d";
+        assert!(is_anchor_form(GOOD.as_bytes()));
+        for (what, entry) in [
+            ("a space", GOOD.replace(":7", ": 7")),
+            ("a final newline", format!("{GOOD}\n")),
+            ("a member more", GOOD.replace("\"v\":1", "\"v\":1,\"w\":1")),
+            ("a member before", GOOD.replace("{\"map", "{\"a\":1,\"map")),
+            ("a member less", GOOD.replace(",\"v\":1", "")),
+            (
+                "another order",
+                GOOD.replace(
+                    "\"tree_size\":7,\"type\":\"vindex-root\"",
+                    "\"type\":\"vindex-root\",\"tree_size\":7",
+                ),
+            ),
+            ("an escaped name", GOOD.replace("\"v\"", "\"\\u0076\"")),
+            ("a map_fn that is no string", GOOD.replace("\"conda-1\"", "1")),
+            ("a map_fn with a needless escape", GOOD.replace("conda-1", "conda\\u002d1")),
+            ("a short root", GOOD.replace("null", &format!("\"{}\"", &hex[1..]))),
+            ("a long root", GOOD.replace("null", &format!("\"{hex}0\""))),
+            ("an upper-case root", GOOD.replace("null", &format!("\"{}\"", hex.to_uppercase()))),
+            ("a root with a quote", GOOD.replace("null", &format!("\"{}\\\"\"", &hex[2..]))),
+            ("an empty root", GOOD.replace("null", "\"\"")),
+            ("a root that is true", GOOD.replace("null", "true")),
+            ("a negative size", GOOD.replace(":7", ":-7")),
+            ("a float", GOOD.replace(":7", ":7.0")),
+            ("a large size", GOOD.replace(":7", ":9007199254740992")),
+            ("a size as text", GOOD.replace(":7", ":\"7\"")),
+            ("another type", GOOD.replace("vindex-root", "vindex-toor")),
+            ("another version", GOOD.replace("\"v\":1", "\"v\":2")),
+            ("a version as text", GOOD.replace("\"v\":1", "\"v\":\"1\"")),
+            ("cut off", GOOD[..GOOD.len() - 1].into()),
+            ("inside an array", format!("[{GOOD}]")),
+        ] {
+            assert!(!is_anchor_form(entry.as_bytes()), "{what}");
+        }
+        assert!(!is_anchor_form(b"") && !is_anchor_form(b"{}") && !is_anchor_form(b"\xff"));
+    }
+
+    #[test]
+    fn disavowing() {
+        let entry = disavow(&[LeafIndex(3), LeafIndex(70)]);
+        assert_eq!(entry, br#"{"positions":[3,70],"type":"vindex-disavow","v":1}"#);
+        assert!(is_disavow_form(&entry) && is_disavow_form(&disavow(&[])) && !is_anchor_form(&entry));
+        for entry in [
+            r#"{"positions":[3.0],"type":"vindex-disavow","v":1}"#,
+            r#"{"positions":[-3],"type":"vindex-disavow","v":1}"#,
+            r#"{"positions":["3"],"type":"vindex-disavow","v":1}"#,
+            r#"{"positions":[9007199254740992],"type":"vindex-disavow","v":1}"#,
+            r#"{"positions":3,"type":"vindex-disavow","v":1}"#,
+            r#"{"positions":[3],"type":"vindex-disavow","v":2}"#,
+            r#"{"positions":[3],"type":"vindex-disavow"}"#,
+            r#"{"positions":[3], "type":"vindex-disavow","v":1}"#,
+            r#"{"positions":[3],"type":"vindex-root","v":1}"#,
+        ] {
+            assert!(!is_disavow_form(entry.as_bytes()), "{entry}");
+        }
+    }
+}

@@ -99,10 +99,13 @@ impl Canonicalizer {
     /// The members of the object that was last written to `out`, in order: each key with its quotes, each value.
     ///
     /// Nothing, if that was no object. `out` must still be as the call that wrote it left it.
-    pub fn outer_members<'a>(&self, out: &'a [u8]) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a, '_> {
-        self.members.iter().map(|member| {
-            (member.key(out), out.get(member.key_end + 1..member.end).unwrap_or_default())
-        })
+    pub fn outer_members<'a>(
+        &self,
+        out: &'a [u8],
+    ) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a, '_> {
+        self.members
+            .iter()
+            .map(|member| (member.key(out), out.get(member.key_end + 1..member.end).unwrap_or_default()))
     }
 
     fn document(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<(), JsonError> {
@@ -312,10 +315,12 @@ fn no_form(reason: Reason, offset: usize) -> JsonError {
 /// The order of two canonical keys, with their quotes, by UTF-16 code units (RFC 8785 §3.2.3).
 fn compare_keys(a: &[u8], b: &[u8]) -> Ordering {
     let (a, b) = (inner(a), inner(b));
-    if a.contains(&b'\\') || b.contains(&b'\\') {
+    let common = a.iter().zip(b).take_while(|(x, y)| x == y).count();
+    let (Some(x), Some(y)) = (a.get(common), b.get(common)) else { return a.len().cmp(&b.len()) };
+    // An escape begins at the difference, or may span it.
+    if *x == b'\\' || *y == b'\\' || a.get(..common).is_some_and(|same| same.contains(&b'\\')) {
         return utf16_units(a).cmp(utf16_units(b));
     }
-    let Some((x, y)) = a.iter().zip(b).find(|(x, y)| x != y) else { return a.len().cmp(&b.len()) };
     // UTF-8 sorts as UTF-16 does, but for one thing: U+E000 to U+FFFF (lead bytes 0xEE, 0xEF) come after the
     // surrogate pairs of what lies above (lead bytes from 0xF0).
     let behind_surrogates = |byte: &u8| matches!(byte, 0xee | 0xef);

@@ -2,7 +2,8 @@
 //!
 //! [`Policy::parse`] reads the whole grammar. [`Policy::evaluate`] counts verified cosignatures as FORMATS §5 says: is the
 //! quorum filled, and as of when? Several witness lines whose keys share a name, or that share a URL, are *one*
-//! witness and count once.
+//! witness and count once. A log's own cosigner, which is named as the log's origin, may stand on a log line or on a
+//! witness line; it tells the time with `quorum none`, and never counts towards a quorum of others.
 
 mod quorum;
 mod text;
@@ -34,8 +35,11 @@ pub enum PolicyError {
     /// There is no quorum line.
     #[error("policy has no quorum line; `quorum none` asks for no witness")]
     NoQuorum,
-    /// Not even all witnesses together fill the quorum, because several of them are one.
-    #[error("all witnesses together cannot fill the quorum: keys of one name, or one URL, count once")]
+    /// Not even all witnesses together fill the quorum.
+    #[error(
+        "all witnesses together cannot fill the quorum: keys of one name, or one URL, count once, \
+         and a cosigner named as the log does not count"
+    )]
     Unsatisfiable,
     /// Witnesses of several keys are spread over the groups in too many ways.
     #[error(
@@ -99,6 +103,9 @@ pub enum LineProblem {
     /// A bound.
     #[error("more than {MAX_LINES_OF_A_KIND} lines of this kind")]
     TooMany,
+    /// The log's own key, named as its origin.
+    #[error("{0} is named as the log itself, whose own cosigner is no external witness")]
+    OwnCosigner(String),
     /// A setting is not `name=url=vkey`.
     #[error("expected name=url=vkey")]
     Setting,
@@ -135,12 +142,12 @@ pub struct Policy {
 /// How cosignatures fare under a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Evaluation {
-    /// Whether those that count fill the quorum; always with `quorum none`.
+    /// Whether those that count fill the quorum; always so with `quorum none`.
     pub filled: bool,
     /// The as-of time T in seconds since 1970: the largest T such that the counting ones from T on fill the quorum. With
     /// `quorum none`, the newest time of a log's own pinned cosigner. `None`: not filled, or the time is not known.
     pub as_of: Option<u64>,
-    /// The names of the witnesses that count, in the order of the policy.
+    /// The names of the witnesses that count, in the order of the policy; none with `quorum none`.
     pub counted: Vec<String>,
 }
 
@@ -173,8 +180,8 @@ impl Policy {
         quorum: Option<usize>,
     ) -> Result<Policy, PolicyError> {
         let witnesses = text::parse_settings(settings, log_keys)?;
-        let tree = Quorum::of_distinct(&witnesses, quorum)?;
-        Ok(Policy { witnesses, quorum: tree, ..Policy::without_witnesses(log_keys) })
+        let quorum = Quorum::of_distinct(&witnesses, quorum)?;
+        Ok(Policy { witnesses, quorum, ..Policy::without_witnesses(log_keys) })
     }
 
     /// The logs that are accepted, in the order of the file.
@@ -244,19 +251,31 @@ impl Policy {
                 .filter(in_time)
                 .max()
         };
-        let times: Vec<Option<u64>> = self.witnesses.iter().map(|witness| newest(&witness.key)).collect();
+        let Some(quorum) = &self.quorum else {
+            return Evaluation {
+                filled: true,
+                as_of: self.own_cosigners().filter_map(newest).max(),
+                counted: Vec::new(),
+            };
+        };
+        let others =
+            |witness: &PolicyWitness| if self.is_own(&witness.key) { None } else { newest(&witness.key) };
+        let times: Vec<Option<u64>> = self.witnesses.iter().map(others).collect();
         let counted = self.witnesses.iter().zip(&times).filter(|(_, time)| time.is_some());
         let counted = counted.map(|(witness, _)| witness.name.clone()).collect();
-        match &self.quorum {
-            Some(tree) => {
-                let as_of = tree.as_of(&times);
-                Evaluation { filled: as_of.is_some(), as_of, counted }
-            }
-            None => {
-                let as_of = self.logs.iter().filter_map(|log| newest(&log.key)).max();
-                Evaluation { filled: true, as_of, counted }
-            }
-        }
+        let as_of = quorum.as_of(&times);
+        Evaluation { filled: as_of.is_some(), as_of, counted }
+    }
+
+    /// Whether `key` is named as one of the policy's logs.
+    fn is_own(&self, key: &VerifierKey) -> bool {
+        self.logs.iter().any(|log| log.key.name() == key.name())
+    }
+
+    fn own_cosigners(&self) -> impl Iterator<Item = &VerifierKey> {
+        let on_witness_lines =
+            self.witnesses.iter().map(|witness| &witness.key).filter(|key| self.is_own(key));
+        self.logs.iter().map(|log| &log.key).chain(on_witness_lines)
     }
 }
 

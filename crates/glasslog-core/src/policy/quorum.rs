@@ -8,6 +8,7 @@
 use alloc::{vec, vec::Vec};
 
 use super::{PolicyError, PolicyWitness};
+use crate::note::VerifierKey;
 
 /// The most ways in which one place of each witness can be chosen.
 const MAX_CHOICES: usize = 4096;
@@ -49,8 +50,12 @@ enum Split {
 }
 
 impl Quorum {
-    /// The quorum that `rule` asks of `witnesses`.
-    pub(super) fn new(rule: &Rule, witnesses: &[PolicyWitness]) -> Result<Quorum, PolicyError> {
+    /// The quorum that `rule` asks of those of `witnesses` whose keys may count.
+    pub(super) fn new(
+        rule: &Rule,
+        witnesses: &[PolicyWitness],
+        may_count: impl Fn(&VerifierKey) -> bool,
+    ) -> Result<Quorum, PolicyError> {
         let mut builder = Builder { identity_of: identities(witnesses), leaves: Vec::new() };
         let root = builder.node(rule);
         let mut identities: Vec<Vec<usize>> = vec![Vec::new(); witnesses.len()];
@@ -61,7 +66,9 @@ impl Quorum {
         }
         identities.retain(|leaves| !leaves.is_empty());
         let leaves = builder.leaves.into_iter().map(|(_, lines)| lines).collect();
-        Quorum { root, leaves, identities }.checked(witnesses.len())
+        let all: Vec<Option<u64>> =
+            witnesses.iter().map(|witness| may_count(&witness.key).then_some(0)).collect();
+        Quorum { root, leaves, identities }.checked(&all)
     }
 
     /// Any `quorum` (a majority unless given) of the distinct ones of `witnesses`; `None` for 0.
@@ -79,7 +86,7 @@ impl Quorum {
             quorum if quorum > count => Err(PolicyError::QuorumSize { quorum, witnesses: count }),
             threshold => {
                 let members = (0..witnesses.len()).map(Rule::Witness).collect();
-                Quorum::new(&Rule::Group { threshold, members }, witnesses).map(Some)
+                Quorum::new(&Rule::Group { threshold, members }, witnesses, |_| true).map(Some)
             }
         }
     }
@@ -97,12 +104,13 @@ impl Quorum {
         self.choices().any(|chosen| split(&self.root, &chosen) == Split::BothSides)
     }
 
-    fn checked(self, lines: usize) -> Result<Quorum, PolicyError> {
+    /// The quorum, if it can be evaluated in bounded time, and witnesses with the times `all` fill it.
+    fn checked(self, all: &[Option<u64>]) -> Result<Quorum, PolicyError> {
         let ways = self.identities.iter().try_fold(1_usize, |ways, leaves| ways.checked_mul(leaves.len()));
         if ways.is_none_or(|ways| ways > MAX_CHOICES) {
             return Err(PolicyError::TooComplex);
         }
-        if self.as_of(&vec![Some(0); lines]).is_none() {
+        if self.as_of(all).is_none() {
             return Err(PolicyError::Unsatisfiable);
         }
         Ok(self)

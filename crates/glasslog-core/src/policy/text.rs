@@ -12,11 +12,12 @@ pub(super) fn parse(file: &[u8]) -> Result<Policy, PolicyError> {
     for (index, line) in file.split_inclusive(|byte| *byte == b'\n').enumerate() {
         reader.line(line).map_err(|problem| PolicyError::Line { line: index + 1, problem })?;
     }
+    let policy = Policy { logs: reader.logs, witnesses: reader.witnesses, quorum: None };
     let quorum = match reader.quorum.ok_or(PolicyError::NoQuorum)? {
         None => None,
-        Some(rule) => Some(Quorum::new(&rule, &reader.witnesses)?),
+        Some(rule) => Some(Quorum::new(&rule, &policy.witnesses, |key| !policy.is_own(key))?),
     };
-    Ok(Policy { logs: reader.logs, witnesses: reader.witnesses, quorum })
+    Ok(Policy { quorum, ..policy })
 }
 
 /// What the lines so far have defined. Names are opaque octets.
@@ -146,6 +147,9 @@ pub(super) fn parse_settings(
         let witness = parse_setting(setting).map_err(refused)?;
         let known = log_keys.iter().chain(witnesses.iter().map(|witness| &witness.key));
         check_distinct(&witness.key, known).map_err(refused)?;
+        if log_keys.iter().any(|log| log.name() == witness.key.name()) {
+            return Err(refused(LineProblem::OwnCosigner(witness.key.name().into())));
+        }
         witnesses.push(witness);
     }
     Ok(witnesses)
