@@ -1,27 +1,206 @@
-//! `glasslog demo`: the tour.
+//! `glasslog demo`: a tour through real commands. Each one is shown as it would be typed, and then run.
 
-use std::path::PathBuf;
+use std::{
+    fs::{self, File},
+    io::Write,
+    path::{Path, PathBuf},
+};
 
-use clap::Args;
+use anyhow::Context;
+use clap::{Args, Parser};
+use tokio::sync::watch;
 
 use crate::{
-    exit::{Failed, Outcome},
-    output::Output,
+    cli::{Cli, Command},
+    exit::{Exit, Failed, OrExit, Outcome},
+    ingest, logging,
+    output::{Output, Tone},
+    service::{self, Service},
+    settings::{SettingFlags, Settings, layers::Layers, table},
+    signals, verify,
 };
+
+/// A small invented channel.
+const SAMPLE: &str = include_str!("demo/repodata.json");
+
+/// The package that is verified.
+const PACKAGE: &str = "driftwood-1.14.0-pyhcf101f3_0.conda";
 
 /// Arguments of `glasslog demo`.
 #[derive(Debug, Args)]
 pub struct DemoArgs {
-    /// Where the log keeps everything
-    #[arg(long, value_name = "DIR", default_value = "./glasslog-data")]
+    /// Where the demo keeps its log and its sample channel
+    #[arg(long, value_name = "DIR", default_value = "./glasslog-demo")]
     pub dir: PathBuf,
+    /// Where to listen [default: 127.0.0.1:2025, or any free port if that is taken]
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<String>,
+    /// End after the tour instead of serving until Ctrl-C
+    #[arg(long)]
+    pub once: bool,
 }
 
-/// Runs it.
+/// Runs the tour.
 ///
 /// # Errors
 ///
-/// [`Failed`].
-pub async fn run(args: DemoArgs, _out: &Output) -> Outcome {
-    Err(Failed::usage(format!("not built yet: {args:?}")))
+/// [`Failed`] when a step does not end as the tour says it does.
+pub async fn run(args: DemoArgs, out: &Output) -> Outcome {
+    logging::init_quiet();
+    let shutdown = signals::shutdown()?;
+    let service = start(&args).await?;
+    let channel = Channel::write(&args.dir)?;
+    let url = service.url.clone();
+    let vkey = service.logs.iter().flat_map(|log| &log.vkeys).next().cloned().unwrap_or_default();
+    let tour = Tour { url: &url, vkey: &vkey, channel: &channel, seen: args.dir.join("seen") };
+    let (stop, stopping) = watch::channel(false);
+    let serving = tokio::spawn(service.run(stopping));
+
+    let toured = tokio::select! {
+        toured = tour.run(&args.dir, out) => toured,
+        () = service::until(shutdown.clone()) => Ok(()),
+    };
+    if toured.is_ok() && !args.once {
+        what_next(&tour, out);
+        service::until(shutdown).await;
+    }
+    stop.send_replace(true);
+    serving.await??;
+    toured.map(|()| Exit::Ok)
+}
+
+/// The demo's own log, whatever the environment says about other logs.
+async fn start(args: &DemoArgs) -> Result<Service, Failed> {
+    let settings = |listen: &str| {
+        let flags = SettingFlags::default()
+            .with("listen", listen)
+            .with("entry-schema", "conda-1")
+            // A short pause, so that nobody waits for the tour.
+            .with("checkpoint-interval", "100ms");
+        Layers::collect(&flags, &|_| None, None)
+            .and_then(|layers| Settings::resolve(&layers, Some(&args.dir.join("log"))))
+            .or_exit(Exit::Usage)
+    };
+    let usual = table::by_name("LISTEN_ADDR").map_or("", |setting| setting.default);
+    match &args.listen {
+        Some(listen) => Service::start(settings(listen)?).await,
+        None if std::net::TcpListener::bind(usual).is_ok() => Service::start(settings(usual)?).await,
+        None => Service::start(settings("127.0.0.1:0")?).await,
+    }
+}
+
+/// The sample channel, and the same one after somebody has changed a package.
+struct Channel {
+    honest: PathBuf,
+    tampered: PathBuf,
+}
+
+impl Channel {
+    fn write(dir: &Path) -> Result<Channel, Failed> {
+        let repodata: serde_json::Value = serde_json::from_str(SAMPLE)?;
+        let hash = repodata["packages.conda"][PACKAGE]["sha256"].as_str().unwrap_or_default();
+        let another_hash: String = hash.chars().rev().collect();
+        let write = |name: &str, content: &str| {
+            let path = dir.join(name).join("noarch").join("repodata.json");
+            let write = || {
+                fs::create_dir_all(path.parent().unwrap_or(dir))?;
+                File::create(&path)?.write_all(content.as_bytes())
+            };
+            write().with_context(|| format!("cannot write {}", path.display())).map(|()| path.clone())
+        };
+        Ok(Channel {
+            honest: write("channel", SAMPLE)?,
+            tampered: write("tampered", &SAMPLE.replace(hash, &another_hash))?,
+        })
+    }
+}
+
+/// The commands of the tour.
+struct Tour<'a> {
+    url: &'a str,
+    vkey: &'a str,
+    channel: &'a Channel,
+    seen: PathBuf,
+}
+
+impl Tour<'_> {
+    fn ingest(&self) -> Vec<String> {
+        let (source, seen) = (self.channel.honest.display(), self.seen.display());
+        words(&[
+            "ingest",
+            "conda",
+            &source.to_string(),
+            "--repo",
+            "demo",
+            "--log-url",
+            self.url,
+            "--state-dir",
+            &seen.to_string(),
+        ])
+    }
+
+    fn verify(&self, repodata: &Path) -> Vec<String> {
+        let repodata = repodata.display().to_string();
+        let mut command =
+            words(&["verify", "record", "--repo", "demo", "--subdir", "noarch", "--file", PACKAGE]);
+        command.extend(words(&["--repodata", &repodata, "--log-url", self.url, "--vkey", self.vkey]));
+        command
+    }
+
+    async fn run(&self, dir: &Path, out: &Output) -> Result<(), Failed> {
+        let title = format!("A log of your own is running on {}, in {}.", self.url, dir.display());
+        out.line(out.paint(Tone::Strong, title));
+        step(1, "A channel's packages go into the log", self.ingest(), Exit::Ok, out).await?;
+        step(2, "One of them is checked, with proof", self.verify(&self.channel.honest), Exit::Ok, out)
+            .await?;
+        let tampered = self.verify(&self.channel.tampered);
+        step(3, "Somebody hands you repodata with another hash for it", tampered, Exit::Mismatch, out).await
+    }
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|&word| word.to_owned()).collect()
+}
+
+/// Shows a command as it would be typed, and runs it.
+async fn step(
+    number: u8,
+    title: &str,
+    command: Vec<String>,
+    expected: Exit,
+    out: &Output,
+) -> Result<(), Failed> {
+    out.line("");
+    out.line(out.paint(Tone::Strong, format!("{number}. {title}")));
+    out.line(out.paint(Tone::Faint, format!("   $ glasslog {}", command.join(" "))));
+    let cli = Cli::try_parse_from(std::iter::once("glasslog".to_owned()).chain(command))?;
+    let exit = match cli.command {
+        Command::Ingest(command) => Box::pin(ingest::run(command, out)).await?,
+        Command::Verify(command) => Box::pin(verify::run(command, out)).await?,
+        other => return Err(Failed::usage(format!("the tour has no such step: {other:?}"))),
+    };
+    if exit != Exit::Ok {
+        out.line(out.paint(Tone::Faint, format!("   (exit code {})", exit as u8)));
+    }
+    if exit == expected {
+        return Ok(());
+    }
+    let message = format!(
+        "step {number} of the demo ended with {}, not {}: please report this",
+        exit as u8, expected as u8
+    );
+    Err(Failed::new(Exit::OwnFailure, message))
+}
+
+fn what_next(tour: &Tour<'_>, out: &Output) {
+    let url = tour.url;
+    out.line("");
+    out.line(out.paint(Tone::Strong, "What to try next, in another terminal (Ctrl-C here ends the demo)"));
+    out.line(format_args!("   open {url}/ in a browser"));
+    out.line(format_args!("   curl {url}/checkpoint                   what the log has signed"));
+    out.line(format_args!("   glasslog fsck {url} --vkey {}", tour.vkey));
+    out.line("                                               every entry, tile and the root recomputed");
+    out.line(
+        "   glasslog serve                              a log that is yours to keep, in ./glasslog-data",
+    );
 }

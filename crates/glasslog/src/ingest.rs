@@ -1,38 +1,391 @@
-//! `glasslog ingest`: what a channel lists, into the log.
+//! `glasslog ingest`: what a channel lists, into a log.
+//!
+//! For each source: take the log's published size, fetch the source, refuse it if it is older than what was sent last
+//! ([`seen`]), then read it record by record on a thread of its own and send batches, several in flight ([`send`]).
+//! Every batch says `If-Unchanged-Since` that size, so that nobody's newer record is rolled back; when the log answers
+//! 412, the source is started again. Equal entries are not appended again, so repeating and interrupting are harmless.
 
+mod connect;
+mod fetch;
+mod read;
+mod seen;
+mod send;
+
+use std::path::PathBuf;
+
+use anyhow::Context;
 use clap::{Args, Subcommand};
+use glasslog_conda::{
+    names::{Repo, Subdir},
+    source,
+};
+use glasslog_core::TreeSize;
+use serde::Serialize;
 
 use crate::{
-    exit::{Failed, Outcome},
-    output::Output,
+    cli::LogArgs,
+    exit::{Exit, Failed, OrExit, Outcome},
+    output::{Output, Tone},
 };
+use connect::Log;
+use fetch::Fetched;
+use read::Jsonl;
+use seen::Seen;
+use send::{SendError, Sent};
+
+/// How often a source is started, when other writers change the log under it.
+const STARTS: usize = 4;
 
 /// Which ecosystem.
 #[derive(Debug, Subcommand)]
 pub enum IngestCommand {
-    /// repodata of a conda channel
-    Conda(CondaArgs),
+    /// The repodata of a conda channel
+    Conda(Box<CondaArgs>),
 }
 
 /// Arguments of `glasslog ingest conda`.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct CondaArgs {
-    /// repodata.json, .zst or .bz2: files or URLs
+    /// repodata.json, .zst or .bz2: files, file: or http(s) URLs
     #[arg(required = true, value_name = "FILE|URL")]
     pub sources: Vec<String>,
-    /// Channel that the records belong to
+    /// Channel that the records belong to, for example conda-forge; URLs of conda.anaconda.org say it themselves
     #[arg(long)]
     pub repo: Option<String>,
-    /// Subdir that the records belong to
+    /// Subdir that the records belong to, when the path of the source does not say it
     #[arg(long)]
     pub subdir: Option<String>,
+    /// Also write every entry to this file, one a line
+    #[arg(long, value_name = "FILE")]
+    pub jsonl_out: Option<PathBuf>,
+    /// Read and count, and send nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Stop after this many records of each source
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
+    /// Batches on their way at once
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=32))]
+    pub in_flight: u8,
+    /// Send repodata even if it is older than, or was seen before, what was sent last
+    #[arg(long)]
+    pub force: bool,
+    /// Where it is remembered what was sent [default: ~/.local/state/glasslog]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// The log.
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// What came of one source.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Report {
+    /// File or URL.
+    pub source: String,
+    /// Channel.
+    pub repo: String,
+    /// Subdir.
+    pub subdir: String,
+    /// Records that became entries.
+    pub records: u64,
+    /// Entries that the log appended.
+    pub new: u64,
+    /// Entries that it had.
+    pub already_logged: u64,
+    /// What could not be logged: name and reason.
+    pub refused: Vec<(String, String)>,
+    /// Files that are listed twice with different records.
+    pub conflicts: Vec<String>,
+    /// Why the source could not be read to its end, if it could not.
+    pub incomplete: Option<String>,
+}
+
+impl Report {
+    fn exit(&self) -> Exit {
+        let refused =
+            if self.refused.is_empty() && self.conflicts.is_empty() { Exit::Ok } else { Exit::Mismatch };
+        let unread = if self.incomplete.is_some() { Exit::OwnFailure } else { Exit::Ok };
+        refused.worst(unread)
+    }
+}
+
+/// A source and what its records belong to.
+#[derive(Clone, Debug)]
+struct Channel {
+    location: String,
+    repo: Repo,
+    subdir: Subdir,
 }
 
 /// Runs it.
 ///
 /// # Errors
 ///
-/// [`Failed`].
-pub async fn run(command: IngestCommand, _out: &Output) -> Outcome {
-    Err(Failed::usage(format!("not built yet: {command:?}")))
+/// [`Failed`] with 64 when it is not said what the records belong to, 4 when the log cannot be reached, 3 when a source
+/// is older than what was sent last, 5 when a source cannot be opened.
+pub async fn run(command: IngestCommand, out: &Output) -> Outcome {
+    let IngestCommand::Conda(args) = command;
+    let channels = args.sources.iter().map(|source| channel(source, &args)).collect::<Result<Vec<_>, _>>()?;
+    let log = if args.dry_run { None } else { Some(Log::connect(&args.log).await?) };
+    let mut jsonl = args.jsonl_out.as_deref().map(Jsonl::create).transpose()?;
+    let mut reports = Vec::new();
+    for channel in &channels {
+        let report = ingest(channel, log.as_ref(), &mut jsonl, &args, out).await?;
+        out.line(summary(&report, log.is_some(), out));
+        reports.push(report);
+    }
+    if let Some(jsonl) = jsonl {
+        jsonl.finish()?;
+    }
+    if reports.len() > 1 {
+        out.line(summary(&total(&reports), log.is_some(), out));
+    }
+    out.json(&reports);
+    Ok(reports.iter().fold(Exit::Ok, |worst, report| worst.worst(report.exit())))
+}
+
+/// What the records of `location` belong to: from the flags, else from a URL or path that says it.
+fn channel(location: &str, args: &CondaArgs) -> Result<Channel, Failed> {
+    let known = source::from_url(location);
+    let repo = match (&args.repo, &known) {
+        (Some(repo), _) => Repo::parse(repo).context("--repo").or_exit(Exit::Usage)?,
+        (None, Ok(known)) => known.repo.clone(),
+        (None, Err(_)) if !location.contains("://") => {
+            return Err(Failed::usage(format!("which channel is {location} from? Give --repo")));
+        }
+        (None, Err(error)) => return Err(Failed::usage(error.to_string())),
+    };
+    let named = known.ok().and_then(|known| known.subdir).or_else(|| source::subdir_of(location));
+    let subdir = match (&args.subdir, named) {
+        (Some(subdir), _) => Subdir::parse(subdir).context("--subdir").or_exit(Exit::Usage)?,
+        (None, Some(subdir)) => subdir,
+        (None, None) => return Err(Failed::usage(format!("which subdir is {location}? Give --subdir"))),
+    };
+    Ok(Channel { location: location.to_owned(), repo, subdir })
+}
+
+/// One source, started again as long as other writers get in between and its content has changed since.
+async fn ingest(
+    channel: &Channel,
+    log: Option<&Log>,
+    jsonl: &mut Option<Jsonl>,
+    args: &CondaArgs,
+    out: &Output,
+) -> Result<Report, Failed> {
+    let mut refused_digest = None;
+    for _ in 0..STARTS {
+        // Before the source is fetched: whatever another writer adds from here on is newer than what we will read.
+        let published = match log {
+            Some(log) => log.published().await?,
+            None => TreeSize::ZERO,
+        };
+        let fetched = fetch::fetch(&channel.location).await?;
+        if refused_digest == Some(fetched.digest) {
+            break;
+        }
+        let mut seen = match log {
+            Some(log) => Some(Seen::load(args.state_dir.as_deref(), &log.origin, channel)?),
+            None => None,
+        };
+        if let Some(seen) = &mut seen {
+            if !args.force {
+                seen.refuse_if_older(&fetched, &channel.location)?;
+            }
+            seen.begin(&fetched)?;
+        }
+        let digest = fetched.digest;
+        match pass(channel, fetched, log, published, jsonl, args, out).await? {
+            Ok(report) => {
+                if let (Some(seen), None, None) = (seen, &report.incomplete, args.limit) {
+                    seen.complete()?;
+                }
+                return Ok(report);
+            }
+            Err(changed) => {
+                out.note(format_args!("{}: {changed}; starting it again", channel.location));
+                refused_digest = Some(digest);
+            }
+        }
+    }
+    Err(Failed::new(
+        Exit::Mismatch,
+        format!(
+            "{}: another writer has logged newer records of {}/{} meanwhile, so this source may be out of date; fetch it \
+             again and repeat",
+            channel.location, channel.repo, channel.subdir
+        ),
+    ))
+}
+
+/// Reads a source once and sends it. The inner error is a 412: somebody else's newer record.
+async fn pass(
+    channel: &Channel,
+    fetched: Fetched,
+    log: Option<&Log>,
+    published: TreeSize,
+    jsonl: &mut Option<Jsonl>,
+    args: &CondaArgs,
+    out: &Output,
+) -> Result<Result<Report, String>, Failed> {
+    let bar = out.progress(0, "reading", "records");
+    bar.set_message(format!("{}/{}", channel.repo, channel.subdir));
+    let bounds = log.map_or(connect::Bounds::DRY, |log| log.bounds);
+    let (batches, incoming) = tokio::sync::mpsc::channel(usize::from(args.in_flight));
+    let reading = read::Reading {
+        channel: channel.clone(),
+        fetched,
+        bounds,
+        limit: args.limit,
+        jsonl: jsonl.take(),
+        batches,
+        progress: bar.clone(),
+    };
+    let reader = tokio::task::spawn_blocking(move || reading.run());
+    let sent = match log {
+        Some(log) => send::send_all(log, incoming, published, usize::from(args.in_flight)).await,
+        None => send::discard(incoming).await,
+    };
+    let read = reader.await?;
+    bar.finish_and_clear();
+    *jsonl = read.jsonl;
+    let sent = match sent {
+        Ok(sent) => sent,
+        Err(SendError::Changed(why)) => return Ok(Err(why)),
+        Err(SendError::Failed(failed)) => return Err(failed),
+    };
+    if let (Some(log), Some(last)) = (log, sent.last_index) {
+        log.wait_until_public(last, out).await?;
+    }
+    if let Some(failed) = read.failed {
+        return Err(failed);
+    }
+    Ok(Ok(report(channel, read.found, sent, out)))
+}
+
+fn report(channel: &Channel, found: read::Found, sent: Sent, out: &Output) -> Report {
+    let mut report = Report {
+        source: channel.location.clone(),
+        repo: channel.repo.to_string(),
+        subdir: channel.subdir.to_string(),
+        records: found.records,
+        new: sent.new,
+        already_logged: sent.already_logged,
+        refused: found.refused,
+        conflicts: found.conflicts,
+        incomplete: found.incomplete,
+    };
+    report.refused.extend(sent.refused);
+    for (name, why) in &report.refused {
+        out.warn(format_args!("not logged: {}: {why}", name.escape_debug()));
+    }
+    for name in &report.conflicts {
+        out.warn(format_args!("listed twice with different records: {}", name.escape_debug()));
+    }
+    for key in &found.unknown_keys {
+        out.warn(format_args!("unknown top-level key skipped: {}", key.escape_debug()));
+    }
+    if let Some(why) = &report.incomplete {
+        out.error(format_args!("{}: {why}", channel.location));
+    }
+    report
+}
+
+fn total(reports: &[Report]) -> Report {
+    let mut total =
+        Report { repo: "all".into(), subdir: format!("{} sources", reports.len()), ..Report::default() };
+    for report in reports {
+        total.records += report.records;
+        total.new += report.new;
+        total.already_logged += report.already_logged;
+        total.refused.extend(report.refused.iter().cloned());
+        total.conflicts.extend(report.conflicts.iter().cloned());
+    }
+    total
+}
+
+/// `conda-forge/noarch  +1,742 new  10,390 already logged`
+fn summary(report: &Report, sent: bool, out: &Output) -> String {
+    let mut line = format!("{}/{}", report.repo, report.subdir);
+    if sent {
+        let new = out.paint(Tone::Good, format_args!("+{} new", thousands(report.new)));
+        line += &format!("  {new}  {} already logged", thousands(report.already_logged));
+    } else {
+        line += &format!("  {} records, nothing sent", thousands(report.records));
+    }
+    if !report.refused.is_empty() {
+        let refused = thousands(report.refused.len() as u64);
+        line += &format!("  {}", out.paint(Tone::Bad, format_args!("{refused} NOT LOGGED")));
+    }
+    if !report.conflicts.is_empty() {
+        let conflicts = thousands(report.conflicts.len() as u64);
+        line += &format!("  {}", out.paint(Tone::Bad, format_args!("{conflicts} listed twice")));
+    }
+    line
+}
+
+/// `12,132`
+fn thousands(number: u64) -> String {
+    indicatif::HumanCount(number).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(repo: Option<&str>, subdir: Option<&str>) -> CondaArgs {
+        use clap::Parser;
+        #[derive(Parser)]
+        struct Line {
+            #[command(flatten)]
+            args: CondaArgs,
+        }
+        let mut args = Line::parse_from(["ingest", "x"]).args;
+        args.repo = repo.map(str::to_owned);
+        args.subdir = subdir.map(str::to_owned);
+        args
+    }
+
+    #[test]
+    fn what_the_records_belong_to() {
+        for (location, repo, subdir, expected) in [
+            (
+                "https://conda.anaconda.org/conda-forge/noarch/repodata.json",
+                None,
+                None,
+                Some("conda-forge/noarch"),
+            ),
+            ("/srv/noarch/repodata.json", Some("mine"), None, Some("mine/noarch")),
+            ("/srv/x/repodata.json", Some("mine"), Some("linux-64"), Some("mine/linux-64")),
+            (
+                "https://mirror.example/noarch/repodata.json",
+                Some("conda-forge"),
+                None,
+                Some("conda-forge/noarch"),
+            ),
+            ("/srv/noarch/repodata.json", None, None, None),
+            ("https://mirror.example/noarch/repodata.json", None, None, None),
+            ("/srv/x/repodata.json", Some("mine"), None, None),
+            ("/srv/noarch/repodata.json", Some("http://no"), None, None),
+        ] {
+            let found = channel(location, &args(repo, subdir))
+                .map(|found| format!("{}/{}", found.repo, found.subdir));
+            match (found, expected) {
+                (Ok(found), Some(expected)) => assert_eq!(found, expected, "{location}"),
+                (Err(failed), None) => assert_eq!(failed.exit, Exit::Usage, "{location}"),
+                (found, _) => panic!("{location}: {:?}", found.map_err(|failed| failed.error)),
+            }
+        }
+    }
+
+    #[test]
+    fn the_summary_is_one_line_that_says_what_matters() {
+        let out = Output::new(false, false, crate::output::Colour::Never);
+        let mut report = Report { repo: "c".into(), subdir: "noarch".into(), ..Report::default() };
+        (report.new, report.already_logged) = (1742, 10_390);
+        assert_eq!(summary(&report, true, &out), "c/noarch  +1,742 new  10,390 already logged");
+        report.refused.push(("a".into(), "why".into()));
+        assert!(summary(&report, true, &out).ends_with("1 NOT LOGGED"));
+        assert_eq!(report.exit(), Exit::Mismatch);
+    }
 }

@@ -1,27 +1,134 @@
-//! `glasslog serve`: a running log.
+//! `glasslog serve`: a running log. An empty directory is enough.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
+use glasslog_server::Tokens;
+use serde::Serialize;
 
 use crate::{
-    exit::{Failed, Outcome},
-    output::Output,
+    exit::{Exit, Failed, OrExit, Outcome},
+    logging,
+    output::{Output, Tone},
+    service::{Ended, Served, Service},
+    settings::{DEFAULT_DIR, DEFAULT_FILE, SettingFlags, Settings, layers::Layers},
+    signals,
 };
 
 /// Arguments of `glasslog serve`.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct ServeArgs {
-    /// Where the log keeps everything
-    #[arg(long, value_name = "DIR", default_value = "./glasslog-data")]
-    pub dir: PathBuf,
+    /// Where the log keeps everything [default: ./glasslog-data]
+    #[arg(long, value_name = "DIR", help = format!("Where the log keeps everything [default: {DEFAULT_DIR}]"))]
+    pub dir: Option<PathBuf>,
+    /// Settings file
+    #[arg(long, value_name = "FILE", help = format!("Settings file [default: {DEFAULT_FILE}, if there is one]"))]
+    pub config: Option<PathBuf>,
+    /// One flag for each setting.
+    #[command(flatten)]
+    pub settings: SettingFlags,
 }
 
-/// Runs it.
+impl ServeArgs {
+    /// What was given, by whom.
+    ///
+    /// # Errors
+    ///
+    /// [`Failed`] with 64.
+    pub fn layers(&self) -> Result<Layers, Failed> {
+        let in_place = Path::new(DEFAULT_FILE);
+        let file = self.config.as_deref().or_else(|| in_place.exists().then_some(in_place));
+        Layers::collect(&self.settings, &|name| std::env::var(name).ok(), file).or_exit(Exit::Usage)
+    }
+
+    /// What it comes to.
+    ///
+    /// # Errors
+    ///
+    /// [`Failed`] with 64.
+    pub fn resolve(&self) -> Result<Settings, Failed> {
+        Settings::resolve(&self.layers()?, self.dir.as_deref()).or_exit(Exit::Usage)
+    }
+}
+
+/// Runs until SIGTERM or SIGINT, then drains: what was acknowledged is integrated and published before it ends.
 ///
 /// # Errors
 ///
-/// [`Failed`].
-pub async fn run(args: ServeArgs, _out: &Output) -> Outcome {
-    Err(Failed::usage(format!("not built yet: {args:?}")))
+/// [`Failed`] with 64 for settings, 5 when a log cannot start or stopped for its own safety.
+pub async fn run(args: ServeArgs, out: &Output) -> Outcome {
+    let settings = args.resolve()?;
+    logging::init(settings.log_format);
+    let shutdown = signals::shutdown()?;
+    let in_memory = settings.logs.iter().any(|log| log.state == crate::settings::values::StatePlace::Memory);
+    let without_tokens = settings.api_keys.is_empty();
+    let service = Service::start(settings).await?;
+    announce(&service, out);
+    if in_memory {
+        out.warn(
+            "DATABASE_URL=sqlite::memory: keeps the log in memory; everything is gone when this process ends",
+        );
+    }
+    reread_tokens(args, service.tokens.clone(), without_tokens)?;
+    let logs = service.logs.clone();
+    for (log, ended) in logs.iter().zip(service.run(shutdown).await?) {
+        farewell(log, ended, out);
+    }
+    Ok(Exit::Ok)
+}
+
+#[derive(Serialize)]
+struct Started<'a> {
+    url: &'a str,
+    logs: &'a [Served],
+}
+
+/// What a script needs stands on the first line of stdout: `listening on URL`.
+fn announce(service: &Service, out: &Output) {
+    out.json(&Started { url: &service.url, logs: &service.logs });
+    out.line(format_args!("listening on {}", out.paint(Tone::Strong, &service.url)));
+    for log in &service.logs {
+        let state = if log.new { "new log".to_owned() } else { format!("{} entries", log.size) };
+        out.line(format_args!(
+            "  origin  {}  ({state}, in {})",
+            out.paint(Tone::Strong, &log.origin),
+            log.dir
+        ));
+        for vkey in &log.vkeys {
+            out.line(format_args!("  vkey    {vkey}"));
+        }
+        out.note(format_args!("Try:  curl -d hello '{}/add?wait=published'", log.url));
+    }
+}
+
+fn farewell(log: &Served, ended: Ended, out: &Output) {
+    if ended.published < ended.recorded {
+        out.warn(format_args!(
+            "{}: {} entries are recorded, {} are public; the next start publishes the rest",
+            log.origin, ended.recorded, ended.published
+        ));
+    } else {
+        out.note(format_args!("{}: stopped, all {} entries are public", log.origin, ended.published));
+    }
+}
+
+/// On SIGHUP reads the tokens again, from wherever they came. Settings that cannot be read leave the old ones.
+fn reread_tokens(args: ServeArgs, tokens: Tokens, without_tokens: bool) -> std::io::Result<()> {
+    let mut hangup = signals::reread()?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            match args.resolve() {
+                // Whether writes need a token was decided at the start, and so must not change under the operator.
+                Ok(settings) if settings.api_keys.is_empty() == without_tokens => {
+                    tokens.replace(settings.api_keys.iter().map(|key| key.as_bytes()));
+                    tracing::info!("tokens read again");
+                }
+                Ok(_) => tracing::warn!(
+                    "tokens were added or removed altogether: restart to make that take effect"
+                ),
+                Err(failed) => tracing::warn!(why = format!("{:#}", failed.error), "the old tokens stay"),
+            }
+        }
+    });
+    Ok(())
 }

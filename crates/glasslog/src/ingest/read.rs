@@ -1,0 +1,286 @@
+//! Repodata to batches, on a thread of its own: the parser blocks when the log is slower, so memory stays bounded.
+
+use std::{
+    fs::File,
+    io::{self, BufWriter, Write},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, anyhow};
+use bytes::Bytes;
+use glasslog_conda::{
+    decompress::decompress,
+    repodata::{self, Event, Fault, RecordEntry},
+};
+use indicatif::ProgressBar;
+use tokio::sync::mpsc;
+
+use super::{Channel, connect::Bounds, fetch::Fetched};
+use crate::exit::Failed;
+
+/// Entries in the framing of `application/vnd.glasslog.entries`.
+#[derive(Clone, Debug)]
+pub(super) struct Batch {
+    /// Each entry after its length in 16 bits, big-endian.
+    pub(super) framed: Bytes,
+    /// How many.
+    pub(super) entries: usize,
+    /// An earlier batch may hold another record of the same file, and this one is to come after it.
+    pub(super) overrides: bool,
+}
+
+/// One reading of one source.
+pub(super) struct Reading {
+    pub(super) channel: Channel,
+    pub(super) fetched: Fetched,
+    pub(super) bounds: Bounds,
+    pub(super) limit: Option<u64>,
+    pub(super) jsonl: Option<Jsonl>,
+    pub(super) batches: mpsc::Sender<Batch>,
+    pub(super) progress: ProgressBar,
+}
+
+/// What was found, beside the batches.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) records: u64,
+    pub(super) refused: Vec<(String, String)>,
+    pub(super) conflicts: Vec<String>,
+    pub(super) unknown_keys: Vec<String>,
+    /// Why the source could not be read to its end.
+    pub(super) incomplete: Option<String>,
+}
+
+/// How a reading ended.
+pub(super) struct Ended {
+    pub(super) found: Found,
+    pub(super) jsonl: Option<Jsonl>,
+    /// Trouble of this machine, for example a full disk below `--jsonl-out`.
+    pub(super) failed: Option<Failed>,
+}
+
+/// Why the visitor ends a reading.
+#[derive(Debug)]
+enum Stop {
+    /// `--limit` records were read.
+    Limit,
+    /// Nobody takes batches any more: the sender has failed, and says why itself.
+    NobodyListens,
+    /// The entries cannot be written out.
+    Jsonl(io::Error),
+}
+
+impl Reading {
+    /// Reads the source to its end, or as far as it goes.
+    pub(super) fn run(self) -> Ended {
+        let Reading { channel, fetched, bounds, limit, jsonl, batches, progress } = self;
+        let mut visitor = Visitor {
+            found: Found::default(),
+            forming: Vec::with_capacity(bounds.bytes),
+            entries: 0,
+            bounds,
+            limit,
+            jsonl,
+            batches,
+            progress,
+        };
+        let plain = match decompress(fetched.file) {
+            Ok((_, plain)) => plain,
+            Err(error) => {
+                return visitor
+                    .end(Some(anyhow!(error).context(format!("cannot read {}", channel.location)).into()));
+            }
+        };
+        let read = repodata::read(plain, &channel.repo, &channel.subdir, |event| visitor.visit(event));
+        let failed = match read {
+            Ok(_) => None,
+            Err(stopped) => match &stopped.fault {
+                Fault::Visitor(Stop::Limit | Stop::NobodyListens) => None,
+                Fault::Visitor(Stop::Jsonl(error)) => {
+                    Some(anyhow!("cannot write --jsonl-out: {error}").into())
+                }
+                Fault::Io(error) => {
+                    visitor.found.incomplete = Some(format!("{stopped}: {error}"));
+                    None
+                }
+                Fault::Truncated | Fault::Malformed(_) => {
+                    visitor.found.incomplete = Some(stopped.to_string());
+                    None
+                }
+            },
+        };
+        visitor.end(failed)
+    }
+}
+
+struct Visitor {
+    found: Found,
+    forming: Vec<u8>,
+    entries: usize,
+    bounds: Bounds,
+    limit: Option<u64>,
+    jsonl: Option<Jsonl>,
+    batches: mpsc::Sender<Batch>,
+    progress: ProgressBar,
+}
+
+impl Visitor {
+    fn visit(&mut self, event: Event<'_>) -> Result<(), Stop> {
+        match event {
+            Event::Record(record) => self.record(&record)?,
+            Event::Refused { name, why, offset } => {
+                self.found.refused.push((name.to_owned(), format!("{why} (at byte {offset})")));
+            }
+            Event::Conflict { file, .. } => self.found.conflicts.push(file.to_owned()),
+            Event::UnknownKey { key } => self.found.unknown_keys.push(key.to_owned()),
+            // What is gone becomes a tombstone once channels are followed; one look alone cannot tell.
+            Event::Removed { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, record: &RecordEntry<'_>) -> Result<(), Stop> {
+        if self.limit.is_some_and(|limit| self.found.records >= limit) {
+            return Err(Stop::Limit);
+        }
+        // The parser never makes an entry that does not fit its length.
+        let Ok(length) = u16::try_from(record.entry.len()) else {
+            self.found.refused.push((record.path.to_owned(), "the entry is longer than 65,535 bytes".into()));
+            return Ok(());
+        };
+        if let Some(jsonl) = &mut self.jsonl {
+            jsonl.write(record.entry).map_err(Stop::Jsonl)?;
+        }
+        let full = self.entries >= self.bounds.entries
+            || self.forming.len() + 2 + record.entry.len() > self.bounds.bytes;
+        if full || record.overrides {
+            self.hand_over(false)?;
+        }
+        self.forming.extend_from_slice(&length.to_be_bytes());
+        self.forming.extend_from_slice(record.entry);
+        self.entries += 1;
+        self.found.records += 1;
+        self.progress.inc(1);
+        if record.overrides { self.hand_over(true) } else { Ok(()) }
+    }
+
+    fn hand_over(&mut self, overrides: bool) -> Result<(), Stop> {
+        if self.entries == 0 {
+            return Ok(());
+        }
+        let framed = Bytes::from(std::mem::replace(&mut self.forming, Vec::with_capacity(self.bounds.bytes)));
+        let batch = Batch { framed, entries: std::mem::take(&mut self.entries), overrides };
+        self.batches.blocking_send(batch).map_err(|_| Stop::NobodyListens)
+    }
+
+    fn end(mut self, failed: Option<Failed>) -> Ended {
+        // What was read before the trouble is as good as any other record, and is sent.
+        let _nobody_listens = self.hand_over(false);
+        Ended { found: self.found, jsonl: self.jsonl, failed }
+    }
+}
+
+/// `--jsonl-out`: every entry on a line of its own. The file appears when it is complete.
+pub(super) struct Jsonl {
+    file: BufWriter<File>,
+    temporary: PathBuf,
+    path: PathBuf,
+}
+
+impl Jsonl {
+    /// Begins the file beside its place.
+    pub(super) fn create(path: &Path) -> Result<Jsonl, Failed> {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{}.tmp", std::process::id()));
+        let temporary = path.with_file_name(name);
+        let file =
+            File::create(&temporary).with_context(|| format!("cannot write {}", temporary.display()))?;
+        Ok(Jsonl { file: BufWriter::new(file), temporary, path: path.to_owned() })
+    }
+
+    fn write(&mut self, entry: &[u8]) -> io::Result<()> {
+        self.file.write_all(entry)?;
+        self.file.write_all(b"\n")
+    }
+
+    /// Puts the file in its place.
+    pub(super) fn finish(self) -> Result<(), Failed> {
+        let Jsonl { file, temporary, path } = self;
+        let put = || {
+            file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+            std::fs::rename(&temporary, &path)
+        };
+        Ok(put().with_context(|| format!("cannot write {}", path.display()))?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use glasslog_conda::names::{Repo, Subdir};
+
+    use super::*;
+
+    fn read(repodata: &str, bounds: Bounds, limit: Option<u64>) -> (Ended, Vec<Batch>) {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(repodata.as_bytes()).unwrap();
+        io::Seek::rewind(&mut file).unwrap();
+        let (batches, mut incoming) = mpsc::channel(64);
+        let reading = Reading {
+            channel: Channel {
+                location: "test".into(),
+                repo: Repo::parse("c").unwrap(),
+                subdir: Subdir::parse("noarch").unwrap(),
+            },
+            fetched: Fetched { file, digest: [0; 32], modified: None },
+            bounds,
+            limit,
+            jsonl: None,
+            batches,
+            progress: ProgressBar::hidden(),
+        };
+        let read = reading.run();
+        let mut handed_over = Vec::new();
+        while let Ok(batch) = incoming.try_recv() {
+            handed_over.push(batch);
+        }
+        (read, handed_over)
+    }
+
+    const WIDE: Bounds = Bounds { bytes: 1 << 20, entries: 100 };
+
+    #[test]
+    fn batches_keep_their_bounds() {
+        let repodata = r#"{"packages":{"a.tar.bz2":{},"b.tar.bz2":{},"c.tar.bz2":{}}}"#;
+        let (ended, batches) = read(repodata, Bounds { bytes: 1 << 20, entries: 2 }, None);
+        assert_eq!(ended.found.records, 3);
+        assert_eq!(batches.iter().map(|batch| batch.entries).collect::<Vec<_>>(), [2, 1]);
+        let (_, batches) = read(repodata, Bounds { bytes: 10, entries: 100 }, None);
+        assert_eq!(batches.len(), 3, "one entry is a batch, whatever the bound");
+    }
+
+    #[test]
+    fn an_overriding_record_is_a_batch_of_its_own() {
+        let repodata =
+            r#"{"packages":{"a-1-0.tar.bz2":{"x":1},"b-1-0.tar.bz2":{}},"v3":{"tar.bz2":{"a-1-0":{"x":2}}}}"#;
+        let (ended, batches) = read(repodata, WIDE, None);
+        assert_eq!(ended.found.conflicts, ["a-1-0.tar.bz2"]);
+        assert_eq!(
+            batches.iter().map(|batch| (batch.entries, batch.overrides)).collect::<Vec<_>>(),
+            [(2, false), (1, true)]
+        );
+    }
+
+    #[test]
+    fn what_comes_before_a_cut_is_sent_and_the_cut_is_told() {
+        let (ended, batches) = read(r#"{"packages":{"a.tar.bz2":{},"b.tar.bz2":{"#, WIDE, None);
+        assert_eq!(batches.iter().map(|batch| batch.entries).sum::<usize>(), 1);
+        assert!(ended.found.incomplete.unwrap().contains("cut off"), "and no exit code 0");
+    }
+
+    #[test]
+    fn a_limit_is_a_limit() {
+        let (ended, batches) = read(r#"{"packages":{"a.tar.bz2":{},"b.tar.bz2":{}}}"#, WIDE, Some(1));
+        assert_eq!((ended.found.records, batches.len()), (1, 1));
+        assert!(ended.found.incomplete.is_none() && ended.failed.is_none());
+    }
+}

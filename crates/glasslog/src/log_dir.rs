@@ -1,0 +1,217 @@
+//! A log's directory: what lies where, who may use it, and which log it is.
+//!
+//! ```text
+//! DIR/public/    checkpoint and tile/: all that a static file server may see (FS_ROOT moves it)
+//! DIR/state/     what is sequenced and not yet everywhere else (DATABASE_URL moves it)
+//! DIR/index/     derived, rebuilt when missing: duplicates/
+//! DIR/tmp/       files on their way to public/; beside FS_ROOT when that moves it
+//! DIR/log.key    the signing key, 0600
+//! DIR/lock       held by the process that writes; a second one beside FS_ROOT when that moves it
+//! ```
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Context;
+use glasslog_conda::{Conda1, names::Repo};
+use glasslog_core::{
+    note::{SecretKey, Signer},
+    personality::Personality,
+};
+use glasslog_log::{LogConfig, Stores};
+use glasslog_store::{
+    LogState,
+    disk::{Disk, RealDisk},
+    duplicates::Table,
+    lock::LockFile,
+    log_state::{MemoryLogState, SegmentLogState, SegmentOptions},
+    objects::{FsObjects, MemoryObjects, Objects},
+};
+
+use crate::{
+    exit::{Exit, Failed, OrExit},
+    keys::{self, KEY_FILE, LogSigner},
+    settings::{LogSettings, values::StatePlace},
+};
+
+/// How long a superseded partial tile stays after the full one is public: a reader that holds an older checkpoint
+/// finishes in this time.
+const PARTIALS_KEPT_FOR: Duration = Duration::from_secs(300);
+
+/// A log's directory, opened and locked: what [`glasslog_log::Log::open`] wants.
+pub struct OpenDir {
+    /// What the log is and how it behaves.
+    pub config: LogConfig,
+    /// Where it keeps things.
+    pub stores: Stores,
+    /// Whether this call made the log.
+    pub is_new: bool,
+    /// To be held as long as the log runs (invariant 8).
+    pub locks: Vec<LockFile>,
+}
+
+/// Opens the directory, making what a new log needs. Blocks on the disk.
+///
+/// # Errors
+///
+/// [`Failed`] with 64 when settings and directory contradict each other, with 5 when the directory cannot be used or is
+/// another process's.
+pub fn open(settings: &LogSettings) -> Result<OpenDir, Failed> {
+    let places = Places::of(settings);
+    let disk = Arc::new(RealDisk::private());
+    let cannot_write = || format!("cannot use the directory {}", places.dir.display());
+    disk.create_dir_all(&places.dir).with_context(cannot_write)?;
+    let mut locks = vec![LockFile::acquire(&places.dir.join("lock"))?];
+    if let Some(beside) = &places.lock_beside_public {
+        disk.create_dir_all(beside).with_context(|| format!("cannot use {}", beside.display()))?;
+        locks.push(LockFile::acquire(&beside.join("lock"))?);
+    }
+    let (key, is_new) = key(settings, &places)?;
+    let signer: Arc<dyn Signer> = Arc::new(LogSigner::new(&key)?);
+    let stores = stores(settings, &places, disk)?;
+    Ok(OpenDir { config: config(settings, key.name(), signer)?, stores, is_new, locks })
+}
+
+/// Where everything of one log lies.
+struct Places {
+    dir: PathBuf,
+    public: PathBuf,
+    tmp: PathBuf,
+    /// `None`: in memory.
+    state: Option<PathBuf>,
+    /// The directory of a second lock, when the objects lie elsewhere.
+    lock_beside_public: Option<PathBuf>,
+}
+
+impl Places {
+    fn of(settings: &LogSettings) -> Places {
+        let dir = settings.dir.clone();
+        let public = settings.fs_root.clone().unwrap_or_else(|| dir.join("public"));
+        let beside =
+            public.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let moved = settings.fs_root.is_some() && beside != dir;
+        Places {
+            // On the filesystem of the objects, so that a rename can put them in place.
+            tmp: beside.join("tmp"),
+            state: match &settings.state {
+                StatePlace::Memory => None,
+                StatePlace::Directory(place) => Some(place.clone().unwrap_or_else(|| dir.join("state"))),
+            },
+            lock_beside_public: moved.then(|| beside.to_owned()),
+            public,
+            dir,
+        }
+    }
+
+    /// Whether a log has been here, whatever else is missing.
+    fn hold_a_log(&self) -> bool {
+        self.public.join("checkpoint").exists()
+            || self
+                .state
+                .as_ref()
+                .is_some_and(|state| state.read_dir().is_ok_and(|mut dir| dir.next().is_some()))
+    }
+}
+
+/// The log's key, and whether it was made now. The key's name is the origin: what is recorded goes before settings,
+/// and settings that say otherwise are refused.
+fn key(settings: &LogSettings, places: &Places) -> Result<(SecretKey, bool), Failed> {
+    let path = places.dir.join(KEY_FILE);
+    let kept = if path.exists() { Some(keys::load(&path)?) } else { None };
+    let given = settings.private_key.as_ref().map(|text| keys::parse(text)).transpose();
+    let given = given.context("LOG_PRIVATE_KEY is not a signing key").or_exit(Exit::Usage)?;
+    let is_new = !places.hold_a_log();
+    let key = match (kept, given) {
+        (Some(kept), Some(given)) if kept.verifier_key() != given.verifier_key() => {
+            return Err(Failed::usage(format!(
+                "{} keeps the key of {}, and LOG_PRIVATE_KEY is another ({}): choose another directory, or leave the \
+                 setting out",
+                path.display(),
+                kept.verifier_key(),
+                given.verifier_key()
+            )));
+        }
+        (_, Some(given)) => given,
+        (Some(kept), None) => kept,
+        (None, None) if !is_new => {
+            return Err(Failed::usage(format!(
+                "{} holds a log but not its key: put {KEY_FILE} back from your backup, or give LOG_PRIVATE_KEY_FILE",
+                places.dir.display()
+            )));
+        }
+        (None, None) => {
+            let key = keys::generate(&origin_of_a_new_log(settings)?).or_exit(Exit::Usage)?;
+            keys::save(&path, &key)?;
+            key
+        }
+    };
+    if let Some(origin) = settings.origin.as_ref().filter(|origin| *origin != key.name()) {
+        return Err(Failed::usage(format!(
+            "{} is the log {}, and LOG_ORIGIN says {origin}: choose another directory, or leave the setting out",
+            places.dir.display(),
+            key.name()
+        )));
+    }
+    Ok((key, is_new))
+}
+
+fn origin_of_a_new_log(settings: &LogSettings) -> Result<String, Failed> {
+    if let Some(origin) = &settings.origin {
+        return Ok(origin.clone());
+    }
+    let mut random = [0; 6];
+    getrandom::fill(&mut random).map_err(keys::KeyFileError::Random)?;
+    Ok(format!("glasslog.local/{}", const_hex::encode(random)))
+}
+
+fn stores(settings: &LogSettings, places: &Places, disk: Arc<RealDisk>) -> Result<Stores, Failed> {
+    let duplicates = places.dir.join("index").join("duplicates");
+    disk.create_dir_all(&duplicates).with_context(|| format!("cannot use {}", duplicates.display()))?;
+    let (objects, state): (Arc<dyn Objects>, Arc<dyn LogState>) = match &places.state {
+        Some(state) => {
+            let objects = FsObjects::open(Arc::new(RealDisk::public()), &places.public, &places.tmp)?;
+            (
+                Arc::new(objects),
+                Arc::new(SegmentLogState::open(disk.clone(), state, SegmentOptions::default())?),
+            )
+        }
+        // Objects that outlive their state would refuse the next start, rightly.
+        None => (Arc::new(MemoryObjects::new()), Arc::new(MemoryLogState::new())),
+    };
+    let table = Table::open(disk, &duplicates)?;
+    if settings.state == StatePlace::Memory {
+        table.reset()?;
+    }
+    Ok(Stores { objects, state, duplicates: Arc::new(table) })
+}
+
+fn config(settings: &LogSettings, origin: &str, signer: Arc<dyn Signer>) -> Result<LogConfig, Failed> {
+    Ok(LogConfig {
+        origin: origin.to_owned(),
+        signers: vec![signer],
+        personality: personality(settings)?,
+        hasher: glasslog_hash::hasher(),
+        checkpoint_interval: settings.checkpoint_interval,
+        batch_max_size: settings.batch_max_size,
+        batch_max_age: settings.batch_max_age,
+        pool_max_bytes: settings.pool_max_bytes,
+        backlog_max_bytes: settings.backlog_max_bytes,
+        dedup: settings.dedup,
+        partials_kept_for: PARTIALS_KEPT_FOR,
+    })
+}
+
+fn personality(settings: &LogSettings) -> Result<Option<Arc<dyn Personality>>, Failed> {
+    if !settings.conda {
+        return Ok(None);
+    }
+    if settings.repos.is_empty() {
+        return Ok(Some(Arc::new(Conda1::any_repo())));
+    }
+    let repos: Result<Vec<Repo>, _> = settings.repos.iter().map(|repo| Repo::parse(repo)).collect();
+    let repos = repos.context("ENTRY_REPOS").or_exit(Exit::Usage)?;
+    Ok(Some(Arc::new(Conda1::only(&repos).context("ENTRY_REPOS").or_exit(Exit::Usage)?)))
+}
