@@ -42,6 +42,8 @@ struct MemberPlace {
     start: usize,
     key_end: usize,
     end: usize,
+    /// The key's bytes sort as its UTF-16 code units do: ASCII without escapes.
+    plain: bool,
     input_offset: usize,
 }
 
@@ -189,16 +191,17 @@ impl Canonicalizer {
         let (input_offset, start) = (cursor.offset(), out.len());
         string(cursor, out)?;
         let key_end = out.len();
+        let plain = out.get(start..).is_some_and(|key| key.is_ascii() && !key.contains(&b'\\'));
         cursor.expect(b':', "':'")?;
         out.push(b':');
         self.value(cursor, depth + 1, out)?;
-        Ok(MemberPlace { start, key_end, end: out.len(), input_offset })
+        Ok(MemberPlace { start, key_end, end: out.len(), plain, input_offset })
     }
 
     /// Whether the key of `place` sorts after that of the member before it, if there is one.
     fn follows(&self, first: usize, place: &MemberPlace, out: &[u8]) -> Result<bool, JsonError> {
         let Some(last) = self.members.get(first..).and_then(<[_]>::last) else { return Ok(true) };
-        match compare_keys(last.key(out), place.key(out)) {
+        match last.compare(place, out) {
             Ordering::Less => Ok(true),
             Ordering::Equal => Err(no_form(Reason::Duplicate, place.input_offset)),
             Ordering::Greater => Ok(false),
@@ -210,7 +213,7 @@ impl Canonicalizer {
         let members = self.members.get_mut(first..).unwrap_or_default();
         let Some(begin) = members.first().map(|member| member.start) else { return Ok(()) };
         // Stable, so that of two equal keys the second in the document stays second.
-        members.sort_by(|a, b| compare_keys(a.key(out), b.key(out)));
+        members.sort_by(|a, b| a.compare(b, out));
         for pair in members.windows(2) {
             if let [a, b] = pair
                 && a.key(out) == b.key(out)
@@ -235,6 +238,11 @@ impl Canonicalizer {
 }
 
 impl MemberPlace {
+    fn compare(&self, other: &MemberPlace, out: &[u8]) -> Ordering {
+        let (a, b) = (self.key(out), other.key(out));
+        if self.plain && other.plain { inner(a).cmp(inner(b)) } else { compare_keys(a, b) }
+    }
+
     fn key<'a>(&self, out: &'a [u8]) -> &'a [u8] {
         out.get(self.start..self.key_end).unwrap_or_default()
     }

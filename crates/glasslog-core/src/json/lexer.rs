@@ -52,8 +52,11 @@ impl<'a> Cursor<'a> {
     }
 
     pub(super) fn skip_space(&mut self) {
-        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
-            self.at += 1;
+        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+        let space = |byte: &u8| matches!(byte, b' ' | b'\n' | b'\r' | b'\t');
+        // Mostly there is none, or an indentation.
+        if rest.first().is_some_and(space) {
+            self.at += rest.iter().position(|byte| !space(byte)).unwrap_or(rest.len());
         }
     }
 

@@ -216,7 +216,7 @@ fn the_view_of_a_document() {
     let object = value.as_object().unwrap();
     let members: Vec<(Option<String>, &str, usize)> = object
         .members()
-        .map(|m| (m.key().map(|key| key.into_owned()), m.value().raw(), m.value().offset()))
+        .map(|m| (m.key().map(alloc::borrow::Cow::into_owned), m.value().raw(), m.value().offset()))
         .collect();
     assert_eq!(
         members,
@@ -342,7 +342,7 @@ fn spell_string(text: &str, picks: &mut impl Iterator<Item = u8>, out: &mut Stri
     out.push('"');
     for character in text.chars() {
         let must = character < ' ' || character == '"' || character == '\\';
-        if must || picks.next().unwrap_or(0) % 4 == 0 {
+        if must || picks.next().unwrap_or(0).is_multiple_of(4) {
             for unit in character.encode_utf16(&mut [0; 2]) {
                 out.push_str(&format!("\\u{unit:04X}"));
             }
