@@ -116,17 +116,17 @@ impl App {
             Some((site, target)) => self.dispatch(site, target, peer, request).await,
             None => Err(Refusal::not_found()),
         };
-        let answer = outcome.unwrap_or_else(|refusal| {
+        let mut answer = outcome.unwrap_or_else(|refusal| {
             if has_body {
                 unread_body.note();
             }
             tracing::debug!(%peer, status = %refusal.status, message = %refusal.message, "refused");
-            let mut answer = refusal.into_answer(wants_problem);
-            if !route.is_write() {
-                answer.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-            }
-            answer
+            refusal.into_answer(wants_problem)
         });
+        // What can be read, pages of every site may read.
+        if !route.is_write() {
+            answer.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+        }
         site.map_or(&self.elsewhere, |site| &site.metrics).answered(
             route,
             answer.status(),
@@ -281,7 +281,6 @@ fn preflight() -> Answer {
     let headers = answer.headers_mut();
     headers.remove(CONTENT_TYPE);
     headers.insert(ALLOW, HeaderValue::from_static(READS));
-    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, HEAD"));
     headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("If-None-Match, Range"));
     headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));

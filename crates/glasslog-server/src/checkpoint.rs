@@ -7,7 +7,7 @@ use bytes::Bytes;
 use glasslog_log::Log;
 use glasslog_store::log_state::SizedNote;
 use http::{
-    HeaderMap, HeaderValue, Response,
+    HeaderMap, Response,
     header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH},
 };
 use http_body_util::Full;
@@ -62,7 +62,6 @@ impl PublicCheckpoint {
             (CONTENT_TYPE, TEXT),
             (CACHE_CONTROL, NO_STORE),
             (ETAG, etag::of_bytes(&note, "")),
-            (http::header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")),
         ]);
         let prepared = Arc::new(Prepared { note, headers });
         self.prepared.store(Some(prepared.clone()));

@@ -76,11 +76,10 @@ impl Gate {
     ///
     /// 429, or 413 when the batch is larger than a burst and so could never pass.
     pub(crate) fn charge_rest(&self, writer: Writer, entries: usize) -> Result<(), Refusal> {
-        match writer {
-            Writer::Token => Ok(()),
-            Writer::Anonymous(client) => {
-                self.take(client, u32::try_from(entries.saturating_sub(1)).unwrap_or(u32::MAX))
-            }
+        let (Writer::Anonymous(client), Some(limiter)) = (writer, &self.limiter) else { return Ok(()) };
+        match u32::try_from(entries) {
+            Ok(entries) if entries <= limiter.burst() => self.take(client, entries.saturating_sub(1)),
+            _ => Err(larger_than_burst(limiter)),
         }
     }
 
@@ -127,15 +126,16 @@ impl Gate {
         match limiter.take(client, cells, self.started.elapsed()) {
             Ok(()) => Ok(()),
             Err(Limited::After(wait)) => Err(too_many(wait)),
-            Err(Limited::Never) => {
-                let burst = limiter.burst();
-                let message = format!(
-                    "without a token at most {burst} entries can be sent at once; send smaller batches"
-                );
-                Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message))
-            }
+            Err(Limited::Never) => Err(larger_than_burst(limiter)),
         }
     }
+}
+
+fn larger_than_burst(limiter: &Limiter) -> Refusal {
+    let burst = limiter.burst();
+    let message =
+        format!("without a token at most {burst} entries can be sent at once; send smaller batches");
+    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message)
 }
 
 fn too_many(wait: Duration) -> Refusal {

@@ -14,8 +14,8 @@ use glasslog_log::Log;
 use http::{
     HeaderMap, HeaderValue, Response, StatusCode,
     header::{
-        ACCEPT_RANGES, ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_RANGE,
-        CONTENT_TYPE, ETAG, IF_NONE_MATCH, IF_RANGE, RANGE, VARY, X_CONTENT_TYPE_OPTIONS,
+        ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
+        IF_RANGE, RANGE, VARY, X_CONTENT_TYPE_OPTIONS,
     },
 };
 use http_body_util::Full;
@@ -105,7 +105,6 @@ impl Object {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
         headers.insert(CACHE_CONTROL, IMMUTABLE);
         headers.insert(ETAG, etag::of_bytes(&bytes, key.encoding.tag()));
-        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
         headers.insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
         headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
         if is_bundle(&key.path) {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use http::{
     HeaderValue,
-    header::{ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_SECURITY_POLICY, REFERRER_POLICY},
+    header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY},
 };
 
 use crate::{
@@ -93,7 +93,6 @@ fn html(title: &str, body: &str) -> Answer {
     let headers = answer.headers_mut();
     headers.insert(CONTENT_SECURITY_POLICY, POLICY);
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     answer
 }
 

@@ -117,7 +117,6 @@ async fn connection(
             .header_read_timeout(app.limits.head_timeout)
             .max_header_size(MAX_HEAD_BYTES)
             .max_buf_size(MAX_HEAD_BYTES.max(64 << 10))
-            .pipeline_flush(true)
             .serve_connection(stream, service)
     );
     let stopped = async {
