@@ -71,7 +71,9 @@ pub(super) fn decode(id: TileId, bytes: &[u8]) -> Option<Vec<Hash>> {
 
 /// The content of a tile of `hashes`.
 pub(super) fn encode(hashes: &[Hash]) -> Vec<u8> {
-    hashes.iter().flat_map(|hash| hash.0).collect()
+    let mut bytes = Vec::with_capacity(hashes.len() * Hash::LEN);
+    hashes.iter().for_each(|hash| bytes.extend_from_slice(&hash.0));
+    bytes
 }
 
 /// The parents of a row of nodes; one without sibling is left out. `None` if there are none.

@@ -55,7 +55,11 @@ fn every_size_to_1100_in_odd_steps() {
         let mut log = Log::default();
         for n in (step..=1100).step_by(step) {
             log.grow_to(&judge, n);
-            check(&log, &judge, n);
+            // With small steps the objects of most sizes differ little from those of the size before.
+            if step > 3 || n % 7 == 0 || (n + 2) % 256 < 4 {
+                check(&log, &judge, n);
+            }
+            assert_eq!(log.edge.root(&ScalarHasher), judge.root(n), "at size {n}");
         }
     }
 }
@@ -64,7 +68,7 @@ fn every_size_to_1100_in_odd_steps() {
 fn across_the_third_level() {
     let judge = Entries::new(66_300);
     let mut log = Log::default();
-    for n in [1, 300, 30_000, 65_279, 65_280, 65_281, 65_535, 65_536, 65_537, 65_792, 66_300] {
+    for n in [300, 65_279, 65_280, 65_535, 65_536, 65_537, 66_300] {
         log.grow_to(&judge, n);
         check(&log, &judge, n);
     }
