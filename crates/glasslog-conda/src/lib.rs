@@ -2,10 +2,11 @@
 //!
 //! The way of a record: [`source`] says which repo and subdir a URL serves, [`decompress`] makes plain JSON of the
 //! file, [`repodata`] walks it and hands over one canonical entry for each record, written by [`entry`]. On the
-//! other side [`Conda1`] accepts exactly those bytes.
+//! other side [`Conda1`] accepts exactly those bytes, and [`classify`](mod@classify) says what a new one means for its path.
 //!
 //! The format is that of `docs/spec/conda-entry.md`. Nothing here speaks to a network or reads a clock.
 
+pub mod classify;
 mod conda1;
 pub mod decompress;
 pub mod entry;
