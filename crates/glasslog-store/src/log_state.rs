@@ -1,9 +1,11 @@
 //! The private side of a log: which bytes have which index, and what was signed.
 
 mod memory;
+mod segments;
 mod small;
 
 pub use memory::MemoryLogState;
+pub use segments::{SegmentLogState, SegmentOptions};
 
 use std::sync::Arc;
 
@@ -51,6 +53,11 @@ impl Batch {
     #[must_use]
     pub fn end(&self) -> TreeSize {
         TreeSize(self.first_index.0 + self.slots.len() as u64)
+    }
+
+    /// The slots with their indices, ascending.
+    pub fn indexed(&self) -> impl Iterator<Item = (LeafIndex, &Slot)> {
+        (self.first_index.0..).map(LeafIndex).zip(&self.slots)
     }
 
     /// How many bytes its entries have together.

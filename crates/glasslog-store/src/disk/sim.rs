@@ -101,7 +101,8 @@ impl SimDisk {
 
 impl Disk for SimDisk {
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-        for made in self.0.lock().make_dirs(dir)? {
+        let made = self.0.lock().make_dirs(dir)?;
+        for made in made {
             self.sync_dir(made.parent().unwrap_or(Path::new("/")))?;
         }
         Ok(())
