@@ -100,12 +100,7 @@ impl TileId {
         is_within(hashes_at(size, self.level), self.index, self.width)
     }
 
-    /// Where the first hash of the tile stands in its level.
-    fn start(self) -> u64 {
-        self.index * u64::from(FULL_WIDTH)
-    }
-
-    /// The tile of a tree of `size` from whose hashes `node` is computed.
+    /// The tile of a tree of `size` from whose hashes `node` is computed; `None` if the tree does not reach it.
     #[must_use]
     pub fn of_node(size: TreeSize, node: Node) -> Option<TileId> {
         let level = u8::try_from(node.height / TILE_HEIGHT).ok()?;

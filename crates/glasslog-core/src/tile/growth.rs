@@ -3,8 +3,8 @@
 use alloc::{vec, vec::Vec};
 
 use super::{
-    BundleId, FULL_WIDTH, PlanError, ResourcePath, TileId,
-    hashes::{TileTree, decode, encode},
+    BundleId, FULL_WIDTH, PlanError, ResourcePath, TileId, TileTree,
+    hashes::{decode, encode},
     partial_bundle, partial_tiles, position_in_tile,
 };
 use crate::{

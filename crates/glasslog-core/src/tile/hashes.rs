@@ -8,12 +8,15 @@ use crate::{
     merkle::Node,
 };
 
-use super::{TILE_HEIGHT, TileId};
+use super::{FULL_WIDTH, TILE_HEIGHT, TileId};
 
-/// A tile with the perfect subtrees over its hashes, by height from 0 (the hashes themselves) to 8 (the root of a full
-/// tile).
+/// A tile with the perfect subtrees over its hashes: at most 511 hashes, 16 KiB.
+///
+/// Nothing in it was checked against a root. The plans do that; a log that reads its own tiles has to check what it
+/// makes of them.
 #[derive(Clone, Debug)]
 pub struct TileTree {
+    /// By height, from 0 (the hashes of the tile) to 8 (the root of a full one).
     rows: Vec<Vec<Hash>>,
 }
 
@@ -43,11 +46,14 @@ impl TileTree {
         self.rows.get(TILE_HEIGHT as usize)?.first().copied()
     }
 
-    /// The root of `node`, if it lies in the tile `id` and the tile is wide enough.
+    /// The root of `node`, if this is tile `id`, the node lies in it ([`TileId::of_node`]) and it is wide enough.
     #[must_use]
     pub fn node(&self, id: TileId, node: Node) -> Option<Hash> {
         let row = node.height % TILE_HEIGHT;
-        let first = id.start() >> row;
+        if node.height / TILE_HEIGHT != u32::from(id.level) {
+            return None;
+        }
+        let first = id.index.checked_mul(u64::from(FULL_WIDTH))? >> row;
         let position = usize::try_from(node.index.checked_sub(first)?).ok()?;
         self.rows.get(row as usize)?.get(position).copied()
     }

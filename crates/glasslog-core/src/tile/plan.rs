@@ -11,11 +11,7 @@ use alloc::{
 };
 use core::{cmp::Reverse, ops::Range};
 
-use super::{
-    FULL_WIDTH, TileId,
-    hashes::{TileTree, decode},
-    partial_tiles, position_in_tile,
-};
+use super::{FULL_WIDTH, TileId, TileTree, partial_tiles, position_in_tile};
 use crate::{
     Hash, LeafIndex, TreeSize,
     hash::BatchHasher,
@@ -263,8 +259,9 @@ impl Plan {
         for tile in &self.tiles {
             let content = fetch(tile).ok_or(PlanError::Missing(*tile))?;
             let bytes = content.as_ref();
-            let hashes = decode(*tile, bytes).ok_or(PlanError::Length { tile: *tile, bytes: bytes.len() })?;
-            trees.insert(*tile, TileTree::new(hashes, hasher));
+            let tree = TileTree::parse(*tile, bytes, hasher)
+                .ok_or(PlanError::Length { tile: *tile, bytes: bytes.len() })?;
+            trees.insert(*tile, tree);
         }
         Ok(Tiles { size: self.size, trees })
     }

@@ -4,7 +4,8 @@
 use glasslog_core::{
     Hash, LeafIndex, TreeSize,
     hash::ScalarHasher,
-    tile::{ConsistencyPlan, InclusionPlan, LeavesPlan, PlanError, RootPlan, TileId},
+    merkle::Node,
+    tile::{ConsistencyPlan, InclusionPlan, LeavesPlan, PlanError, RootPlan, TileId, TileTree},
 };
 
 use crate::naive::{Entries, Objects, size};
@@ -159,6 +160,27 @@ fn the_largest_trees_can_be_planned() {
             let consistency = ConsistencyPlan::new(TreeSize(i), TreeSize(tree)).unwrap();
             assert!(inclusion.tiles().len() <= 16 && consistency.tiles().len() <= 16);
             assert!(inclusion.tiles().iter().all(|tile| tile.is_within(TreeSize(tree))));
+        }
+    }
+}
+
+/// For a log that reads its own tiles: the nodes of a tile are those of the tree, and none outside it.
+#[test]
+fn nodes_within_a_tile() {
+    let judge = Entries::new(700);
+    let served = Served::new(&judge, 700);
+    for height in 0..10 {
+        for i in 0..=700 >> height {
+            let node = Node { height, index: u64::try_from(i).unwrap() };
+            let end = (i + 1) << height;
+            // The tree may reach the node's tile and yet end within the node.
+            let found = TileId::of_node(size(700), node).and_then(|tile| {
+                let tree = TileTree::parse(tile, served.fetch(&tile)?, &ScalarHasher).unwrap();
+                let elsewhere = TileId { level: tile.level + 1, ..tile };
+                assert_eq!(tree.node(elsewhere, node), None);
+                tree.node(tile, node)
+            });
+            assert_eq!(found, (end <= 700).then(|| judge.mth(i << height..end)), "{node:?}");
         }
     }
 }
