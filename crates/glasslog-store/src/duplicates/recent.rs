@@ -101,15 +101,13 @@ impl Recent {
         parts.filter_map(|part| part.get(hash, identity)).next().map(|entry| (entry.index, entry.leaf_hash))
     }
 
-    /// Freezes the entries below `up_to`, to be spilled and then dropped. Cheap when that is all of them.
+    /// Freezes the entries below `up_to`, to be spilled and then dropped. Costs what is held at or above it.
     pub fn freeze_below(&mut self, up_to: TreeSize) -> Arc<Frozen> {
         let split = self.active.entries.partition_point(|entry| up_to.contains(entry.index));
         let kept = self.active.entries.split_off(split);
-        let capacity = self.active.entries.len();
-        let mut part = std::mem::replace(&mut self.active, Part::with_capacity(capacity));
-        if !kept.is_empty() {
-            part.rebuild(self.seed);
-        }
+        // An identity that has an entry among those kept is no longer found in the frozen part. Nobody asks there: the
+        // newer entry answers first for as long as the older one is held.
+        let part = std::mem::replace(&mut self.active, Part::with_capacity(split));
         for entry in kept {
             self.active.insert(self.seed, entry);
         }
@@ -149,13 +147,5 @@ impl Part {
         let same = |&position: &u32| at(position).is_some_and(|other| other.identity == entry.identity);
         *self.positions.entry(mix(seed, &entry.identity.0), same, hash_at).or_insert(position).get_mut() =
             position;
-    }
-
-    /// Finds the entries again after some were taken away.
-    fn rebuild(&mut self, seed: u64) {
-        self.positions.clear();
-        for entry in std::mem::take(&mut self.entries) {
-            self.insert(seed, entry);
-        }
     }
 }

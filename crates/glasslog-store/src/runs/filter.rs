@@ -82,12 +82,16 @@ impl Filter {
 /// steered by whoever grinds them.
 pub(crate) fn mix(seed: u64, key: &[u8]) -> u64 {
     const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
-    key.chunks(8).fold(seed, |hash, chunk| {
-        let mut word = [0; 8];
-        for (to, from) in word.iter_mut().zip(chunk) {
-            *to = *from;
-        }
+    let step = |hash: u64, word: [u8; 8]| {
         let (low, high) = (hash ^ u64::from_le_bytes(word)).carrying_mul(MULTIPLIER, 0);
         low ^ high
-    })
+    };
+    let (words, rest) = key.as_chunks();
+    let hash = words.iter().fold(seed, |hash, word| step(hash, *word));
+    if rest.is_empty() {
+        return hash;
+    }
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    step(hash, last)
 }

@@ -63,7 +63,8 @@ pub(super) fn store(disk: &dyn Disk, dir: &Path, shape: Shape, manifest: &Manife
     let file = disk.create_new(&temporary).map_err(|error| RunError::unused(&temporary, error))?;
     file.write_all_at(&encode(manifest, shape), 0).map_err(|error| RunError::unused(&temporary, error))?;
     file.sync().map_err(|error| RunError::unsynced(&temporary, error))?;
-    disk.rename(&temporary, &path).map_err(|error| RunError::durability(&path, error))?;
+    // Without room for the name nothing was renamed; any other failure leaves that open.
+    disk.rename(&temporary, &path).map_err(|error| RunError::unsynced(&path, error))?;
     disk.sync_dir(dir).map_err(|error| RunError::durability(dir, error))
 }
 

@@ -100,6 +100,10 @@ impl RunSet {
     /// [`RunError::Io`], [`RunError::Full`], [`RunError::Durability`]: the directory cannot be used now. Nothing is lost.
     pub fn open(disk: Arc<dyn Disk>, dir: &Path, shape: Shape) -> Result<(RunSet, Option<String>), RunError> {
         disk.create_dir_all(dir).map_err(|source| RunError::unused(dir, source))?;
+        if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            // A process that died may have made the directory and not its name.
+            disk.sync_dir(parent).map_err(|source| RunError::durability(parent, source))?;
+        }
         let (view, emptied_because) = match load(&*disk, dir, shape) {
             Ok(view) => (view, None),
             Err(error @ RunError::Corrupt { .. }) => (View::default(), Some(error.to_string())),
