@@ -32,14 +32,28 @@ trap finish EXIT
 check() {
     local name=$1
     shift
-    if timeout "$timeout_seconds" "$@" >"$work/out" 2>&1; then
+    local code=0
+    within "$@" >"$work/out" 2>&1 || code=$?
+    if [ $code -eq 0 ]; then
         passed=$((passed + 1))
         echo "ok      $name: $(tail -n 1 "$work/out")"
     else
         failed=$((failed + 1))
-        echo "FAILED  $name (exit code $?)"
+        echo "FAILED  $name (exit code $code)"
         tail -n 20 "$work/out" | sed 's/^/        /'
     fi
+}
+
+# within COMMAND...: a function of this script bounds itself.
+within() {
+    if [ "$(type -t "$1")" = function ]; then "$@"; else timeout "$timeout_seconds" "$@"; fi
+}
+
+# stop_server: SIGTERM, and the server's own exit code.
+stop_server() {
+    kill -TERM "$server_pid"
+    timeout "$timeout_seconds" tail --pid="$server_pid" -f /dev/null || return
+    wait "$server_pid"
 }
 
 # await COMMAND...: until it succeeds, at most 15 s, while the server lives.
@@ -105,6 +119,19 @@ check "sumdb, after hammer" "${judge[@]}" --samples 2000 --acks "$work/acks" \
 check "tessera fsck" "$work/fsckjudge" --url "$url" --vkey "$vkey" --timeout "${timeout_seconds}s"
 check "torchwood, every entry" "$work/torchwoodjudge" --url "$url" --vkey "$vkey" --proofs "$proofs" \
     --timeout "${timeout_seconds}s"
+
+if [ "$subject" != --tessera ]; then
+    check "SIGTERM ends it with 0" stop_server
+    server_pid=
+    # The directory as it lies there, which any static file server may serve.
+    check "tessera fsck, of the directory" "$work/fsckjudge" --url "file://$work/log/public" --vkey "$vkey" \
+        --timeout "${timeout_seconds}s"
+    cp "$work/log/public/checkpoint" "$work/checkpoint.2"
+    start_glasslog
+    await curl -fsS -o "$work/checkpoint.3" "$url/checkpoint"
+    check "sumdb, after a restart" "$work/judge" --url "${url%/}/" --vkey "$vkey" --timeout "${timeout_seconds}s" \
+        --samples 2000 --acks "$work/acks" --older "$work/checkpoint.0,$work/checkpoint.2,$work/checkpoint.3"
+fi
 
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

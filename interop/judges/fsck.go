@@ -23,11 +23,7 @@ func Fsck(ctx context.Context, log Log, workers uint) error {
 	if err != nil {
 		return fmt.Errorf("verifier key: %w", err)
 	}
-	base, err := url.Parse(log.URL)
-	if err != nil {
-		return err
-	}
-	fetcher, err := client.NewHTTPFetcher(base, http.DefaultClient)
+	fetcher, err := fetcherOf(log.URL)
 	if err != nil {
 		return err
 	}
@@ -46,6 +42,18 @@ func Fsck(ctx context.Context, log Log, workers uint) error {
 	case <-ctx.Done():
 		return errors.Join(errors.New("fsck gave no verdict in time, as it does when resources are bad"), ctx.Err())
 	}
+}
+
+// fetcherOf reads over HTTP, or, from a file URL, the files that a log left in a directory.
+func fetcherOf(address string) (fsck.Fetcher, error) {
+	base, err := url.Parse(address)
+	if err != nil {
+		return nil, err
+	}
+	if base.Scheme == "file" {
+		return client.FileFetcher{Root: base.Path}, nil
+	}
+	return client.NewHTTPFetcher(base, http.DefaultClient)
 }
 
 // leafHashes are the RFC 6962 leaf hashes of a bundle.

@@ -13,7 +13,7 @@ import (
 
 func main() {
 	var log judges.Log
-	flag.StringVar(&log.URL, "url", "", "the log's URL, with its final slash")
+	flag.StringVar(&log.URL, "url", "", "the log's URL, with its final slash; file:///absolute/directory works, too")
 	flag.StringVar(&log.VKey, "vkey", "", "the log's verifier key")
 	workers := flag.Uint("workers", 4, "how many resources are read at a time")
 	timeout := flag.Duration("timeout", 2*time.Minute, "how long this may take")
