@@ -266,8 +266,12 @@ impl SecretKey {
         material[0] = self.algorithm().type_byte();
         material[1..].copy_from_slice(self.seed.as_slice());
         let encoded = Zeroizing::new(Base64::encode_string(material.as_slice()));
-        let key_id = self.verifier_key.key_id();
-        Zeroizing::new(format!("{SECRET_KEY_PREFIX}{}+{key_id:08x}+{}", self.name(), encoded.as_str()))
+        let key_id = format!("+{:08x}+", self.verifier_key.key_id());
+        let parts = [SECRET_KEY_PREFIX, self.name(), &key_id, encoded.as_str()];
+        // Reserved at once: a string that grows would leave copies of the secret behind.
+        let mut text = Zeroizing::new(String::with_capacity(parts.iter().map(|part| part.len()).sum()));
+        parts.iter().for_each(|part| text.push_str(part));
+        text
     }
 }
 

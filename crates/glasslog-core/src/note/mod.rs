@@ -218,6 +218,8 @@ impl<'a> VerifiedNote<'a> {
         &self.unchecked
     }
 
+    /// A second line of one key is allowed as of signed-note v1.0.0 (C2SP pull request 327 would forbid it in
+    /// checkpoints); it was verified like the first, and adds nothing but perhaps a newer time.
     fn add(&mut self, new: VerifiedSignature<'a>) {
         match self.verified.iter_mut().find(|old| old.key == new.key) {
             Some(old) => old.time = old.time.max(new.time),
