@@ -256,6 +256,86 @@ fn weak_public_keys_are_refused() {
     }
 }
 
+/// github.com/C2SP/CCTV, ed25519/ed25519vectors.json: one vector for each flag that strict verification refuses, and ones that
+/// it accepts. (All 914 were run once, with no surprise.)
+#[test]
+fn edge_cases_of_ed25519() {
+    for (number, flag, accepted, key, signature, message) in [
+        (
+            303,
+            "low_order_A",
+            false,
+            "0100000000000000000000000000000000000000000000000000000000000000",
+            "b62cf890de42c413b11b1411c9f01f1c4d77aa87ef182258d1251f69af2a350605ba9a796274d80437afa36f1236563f2f3b0aa84cecddc3d20914615ba4fe02",
+            "ed25519vectors 5",
+        ),
+        (
+            304,
+            "low_order_R",
+            false,
+            "ef75b20e7540e3dff77404193652ba2bd13df99c1508eee1515e27ae25f28076",
+            "0100000000000000000000000000000000000000000000000000000000000000330b30d6c1f07511e2208d233b6a34d4ed7109da2dea615bcd97daee3a842704",
+            "ed25519vectors 7",
+        ),
+        (
+            51,
+            "low_order_residue",
+            false,
+            "10eb7c3acfb2bed3e0d6ab89bf5a3d6afddd1176ce4812e38d9fd485058fdb1f",
+            "b62cf890de42c413b11b1411c9f01f1c4d77aa87ef182258d1251f69af2a3506030b03796b78f7afeadfccaedc9d09ce6d487d1ece1f16b1ae2b59b7e5c40603",
+            "ed25519vectors 3",
+        ),
+        (
+            307,
+            "non_canonical_A",
+            false,
+            "0100000000000000000000000000000000000000000000000000000000000080",
+            "b62cf890de42c413b11b1411c9f01f1c4d77aa87ef182258d1251f69af2a350605ba9a796274d80437afa36f1236563f2f3b0aa84cecddc3d20914615ba4fe02",
+            "ed25519vectors 1",
+        ),
+        (
+            308,
+            "reencoded_k",
+            false,
+            "0100000000000000000000000000000000000000000000000000000000000080",
+            "b62cf890de42c413b11b1411c9f01f1c4d77aa87ef182258d1251f69af2a350605ba9a796274d80437afa36f1236563f2f3b0aa84cecddc3d20914615ba4fe02",
+            "ed25519vectors 5",
+        ),
+        (
+            316,
+            "non_canonical_R",
+            false,
+            "ef75b20e7540e3dff77404193652ba2bd13df99c1508eee1515e27ae25f28076",
+            "01000000000000000000000000000000000000000000000000000000000000802d32f9eeccaa31dba2ff4ab4e196b61e2ee1648073bbb5f599dcff4f7ea02900",
+            "ed25519vectors 5",
+        ),
+        (
+            7,
+            "low_order_component_R,low_order_component_A",
+            true,
+            "10eb7c3acfb2bed3e0d6ab89bf5a3d6afddd1176ce4812e38d9fd485058fdb1f",
+            "36684ea91032ba5b1dbab2d02f4debc74c3327f2b3802e2e4d371aa42b12b56bbbfd00bd9c259d8d222d15e67a3d8228585050dbb9b9585be20d8fadc721da03",
+            "ed25519vectors",
+        ),
+        (
+            50,
+            "low_order_component_A",
+            true,
+            "10eb7c3acfb2bed3e0d6ab89bf5a3d6afddd1176ce4812e38d9fd485058fdb1f",
+            "b62cf890de42c413b11b1411c9f01f1c4d77aa87ef182258d1251f69af2a350608f32d206a7c0b7efa9a59e66546e8f1f599ef843fb502c9cc3c4ae8b7c11e05",
+            "ed25519vectors 5",
+        ),
+    ] {
+        let key = VerifierKey::new("k", Algorithm::Ed25519, &const_hex::decode(key).unwrap());
+        let signature = const_hex::decode(signature).unwrap();
+        let verified = match key.as_ref().map(VerifierKey::material) {
+            Ok(Material::Ed25519(key)) => verify_ed25519(key, message.as_bytes(), &signature).is_some(),
+            _ => false,
+        };
+        assert_eq!(verified, accepted, "vector {number}, {flag}");
+    }
+}
+
 #[test]
 fn what_is_not_a_key() {
     let cases = [
