@@ -172,7 +172,7 @@ async fn step(
 ) -> Result<(), Failed> {
     out.line("");
     out.line(out.paint(Tone::Strong, format!("{number}. {title}")));
-    out.line(out.paint(Tone::Faint, format!("   $ glasslog {}", command.join(" "))));
+    out.line(out.paint(Tone::Faint, as_typed(&command)));
     let cli = Cli::try_parse_from(std::iter::once("glasslog".to_owned()).chain(command))?;
     let exit = match cli.command {
         Command::Ingest(command) => Box::pin(ingest::run(command, out)).await?,
@@ -190,6 +190,25 @@ async fn step(
         exit as u8, expected as u8
     );
     Err(Failed::new(Exit::OwnFailure, message))
+}
+
+/// The command line, broken before a flag where it would get long, so that it can be copied as it stands.
+fn as_typed(command: &[String]) -> String {
+    const WIDTH: usize = 100;
+    let mut lines = vec!["   $ glasslog".to_owned()];
+    for (place, word) in command.iter().enumerate() {
+        let value = command.get(place + 1).filter(|next| word.starts_with("--") && !next.starts_with("--"));
+        let needed = word.len() + value.map_or(0, |value| 1 + value.len());
+        let line = lines.last().map_or(0, String::len);
+        if word.starts_with("--") && line + 1 + needed > WIDTH {
+            lines.push("      ".to_owned());
+        }
+        if let Some(line) = lines.last_mut() {
+            line.push(' ');
+            line.push_str(word);
+        }
+    }
+    lines.join(" \\\n")
 }
 
 fn what_next(tour: &Tour<'_>, out: &Output) {

@@ -128,6 +128,12 @@ pub async fn run(command: IngestCommand, out: &Output) -> Outcome {
     let IngestCommand::Conda(args) = command;
     let channels = args.sources.iter().map(|source| channel(source, &args)).collect::<Result<Vec<_>, _>>()?;
     let log = if args.dry_run { None } else { Some(Log::connect(&args.log).await?) };
+    if log.as_ref().is_some_and(|log| !log.knows_conda) {
+        out.warn(
+            "this log has no ENTRY_SCHEMA=conda-1: it cannot tell that two records are of the same file, and so does not \
+             refuse older ones",
+        );
+    }
     let mut jsonl = args.jsonl_out.as_deref().map(Jsonl::create).transpose()?;
     let mut reports = Vec::new();
     for channel in &channels {

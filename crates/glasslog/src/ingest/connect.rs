@@ -26,6 +26,8 @@ pub(super) struct Log {
     pub(super) origin: String,
     /// What it takes at once.
     pub(super) bounds: Bounds,
+    /// Whether it knows what a conda record is, and so which records are of the same file.
+    pub(super) knows_conda: bool,
     pub(super) client: Client,
     pub(super) add_batch: Url,
     pub(super) api_key: Option<String>,
@@ -56,9 +58,10 @@ impl Bounds {
     }
 }
 
-/// What `/log.json` says about limits; a log that says nothing is asked with ours.
+/// What `/log.json` says; a log that says nothing is asked with our own limits.
 #[derive(Debug, Default, Deserialize)]
 struct Described {
+    personality: Option<String>,
     #[serde(default)]
     limits: Limits,
 }
@@ -83,11 +86,12 @@ impl Log {
         let source = Source::Http(http);
         let checkpoint = checkpoint(&source).await?;
         let described = source.log_json().await.or_exit(Exit::LogFailure)?.unwrap_or_default();
-        // Only limits are read from it, and they are only ever made smaller.
+        // Nothing here is trusted: limits are only ever made smaller, and the schema only decides about a warning.
         let described: Described = serde_json::from_slice(&described).unwrap_or_default();
         let bounds = Bounds::of(&described.limits, args.api_key.is_none());
         let api_key = args.api_key.clone().filter(|key| !key.is_empty());
-        Ok(Log { origin: checkpoint.origin, bounds, client, add_batch, api_key, source })
+        let knows_conda = described.personality.is_some_and(|schema| schema.starts_with("conda-"));
+        Ok(Log { origin: checkpoint.origin, bounds, knows_conda, client, add_batch, api_key, source })
     }
 
     /// The size of the public checkpoint. It is not verified: a wrong one makes the log refuse, or guard less than it

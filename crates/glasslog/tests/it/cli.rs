@@ -1,21 +1,100 @@
-//! Usage and exit codes.
+//! Usage, exit codes, keys and settings.
 
 use assert_cmd::Command;
 
-fn glasslog() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_glasslog"))
-}
+use crate::support::{glasslog, home, run, write};
 
 #[test]
 fn usage_errors_are_64() {
-    for args in [&["no-such-command"][..], &["serve", "--no-such-flag"], &["ingest", "conda"], &["verify"]] {
-        glasslog().args(args).assert().code(64);
+    let home = home();
+    for args in
+        [&["no-such-command"][..], &["serve", "--no-such-flag"], &["ingest", "conda"], &["verify"], &[]]
+    {
+        assert_eq!(run(home.path(), args).0, 64, "{args:?}");
     }
 }
 
 #[test]
-fn help_and_version_are_0() {
-    for args in [["--help"], ["--version"]] {
-        glasslog().args(args).assert().code(0);
+fn help_and_version_are_0_and_say_so_on_stdout() {
+    let home = home();
+    for args in [&["--help"][..], &["--version"], &["serve", "--help"], &["completions", "bash"]] {
+        let (code, stdout, stderr) = run(home.path(), args);
+        assert_eq!((code, stderr.as_str()), (0, ""), "{args:?}");
+        assert!(stdout.contains("glasslog"), "{args:?}");
+    }
+}
+
+#[test]
+fn a_key_is_made_and_shown() {
+    let home = home();
+    let (code, made, _) = run(home.path(), &["key", "new", "example.org/log"]);
+    assert_eq!(code, 0);
+    assert!(made.starts_with("example.org/log+"), "{made}");
+    let (code, shown, stderr) = run(home.path(), &["key", "show", "log.key"]);
+    assert_eq!((code, &shown), (0, &made), "{stderr}");
+    let secret = std::fs::read_to_string(home.path().join("log.key")).unwrap();
+    assert!(secret.starts_with("PRIVATE+KEY+example.org/log+"), "kept in the field's own form");
+    let (code, _, stderr) = run(home.path(), &["key", "new", "example.org/log"]);
+    assert_eq!(code, 5, "nothing is overwritten: {stderr}");
+    assert_eq!(std::fs::read_to_string(home.path().join("log.key")).unwrap(), secret);
+    assert_eq!(run(home.path(), &["key", "new", "no spaces allowed", "--out", "x"]).0, 64);
+}
+
+#[test]
+fn config_check_says_who_said_what() {
+    let home = home();
+    write(home.path(), "glasslog.toml", b"checkpoint_interval = 2\nentry_schema = \"conda-1\"\n");
+    write(home.path(), "token", b"s3cret\n");
+    let mut check = Command::from_std(glasslog(home.path()));
+    check.args(["config", "check", "--batch-max-size", "7"]).env("API_KEY_FILE", "token").env("DEDUP", "off");
+    let output = check.assert().code(0).get_output().clone();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    let line = |name: &str| {
+        let line = stdout.lines().find(|line| line.split_whitespace().next() == Some(name));
+        line.unwrap_or_else(|| panic!("no {name} in {stdout}"))
+            .split_whitespace()
+            .skip(1)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    assert_eq!(line("CHECKPOINT_INTERVAL"), "2 (glasslog.toml)");
+    assert_eq!(line("ENTRY_SCHEMA"), "conda-1 (glasslog.toml)");
+    assert_eq!(line("BATCH_MAX_SIZE"), "7 (--batch-max-size)");
+    assert_eq!(line("DEDUP"), "off ($DEDUP)");
+    assert_eq!(line("API_KEY"), "(secret) ($API_KEY_FILE)");
+    assert_eq!(line("LISTEN_ADDR"), "127.0.0.1:2025 (default)");
+    assert!(!stdout.contains("s3cret"), "{stdout}");
+    assert!(stdout.contains("writes need one of 1 token(s)"), "{stdout}");
+}
+
+#[test]
+fn settings_of_later_releases_are_refused_not_ignored() {
+    let home = home();
+    for (name, value) in [
+        ("S3_BUCKET", "b"),
+        ("DATABASE_URL", "postgres://u:pw@h/d"),
+        ("WITNESS_QUORUM", "2"),
+        ("VINDEX_ENABLED", "1"),
+    ] {
+        let output = glasslog(home.path()).args(["config", "check"]).env(name, value).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(64), "{name}: {stderr}");
+        assert!(
+            stderr.contains(name) && stderr.contains("yet") && !stderr.contains("pw@"),
+            "{name}: {stderr}"
+        );
+    }
+}
+
+/// What the operator page lists is what there is.
+#[test]
+fn the_operator_page_lists_every_setting() {
+    let page = include_str!("../../../../docs/operate.md");
+    for setting in glasslog::settings::table::TABLE {
+        assert!(
+            page.contains(&format!("`{}`", setting.name)),
+            "docs/operate.md does not mention {}",
+            setting.name
+        );
     }
 }
