@@ -30,13 +30,13 @@ impl TestLog {
         let leaves: Vec<Hash> = entries.iter().map(|entry| leaf_hash(entry)).collect();
         let mut files = BTreeMap::new();
         for bundle in all_bundles(size) {
-            let begin = bundle.index as usize * 256;
+            let begin = usize::try_from(bundle.index).unwrap() * 256;
             let of_bundle = &entries[begin..begin + usize::from(bundle.width)];
             files.insert(bundle.path(), entry_bundle::encode(of_bundle).unwrap());
         }
         for tile in all_tiles(size) {
             let span = 256_usize.pow(tile.level.into());
-            let begin = tile.index as usize * 256;
+            let begin = usize::try_from(tile.index).unwrap() * 256;
             let hashes =
                 (begin..begin + usize::from(tile.width)).map(|at| mth(&leaves[at * span..(at + 1) * span]));
             files.insert(tile.path(), hashes.flat_map(|hash| hash.0).collect());

@@ -29,6 +29,14 @@ pub enum Difference {
         /// How many it has.
         found: usize,
     },
+    /// An object is longer than anything at its path can be, and was not read.
+    #[error("{path} is longer than {limit} bytes, more than there can be")]
+    TooLong {
+        /// Its path.
+        path: String,
+        /// The bound, in bytes.
+        limit: usize,
+    },
     /// A bundle is not the framed sequence of entries that it must be.
     #[error("{path} is not a bundle of its width: {reason}")]
     Framing {
@@ -48,6 +56,22 @@ pub enum Difference {
         /// The root of the entries.
         computed: Hash,
     },
+}
+
+impl Difference {
+    /// The path of the object at fault; of two that disagree and are not settled, the tile. `checkpoint` when the
+    /// entries come to another root.
+    #[must_use]
+    pub fn object(&self) -> String {
+        match self {
+            Difference::Missing { path }
+            | Difference::Length { path, .. }
+            | Difference::TooLong { path, .. }
+            | Difference::Framing { path, .. } => path.clone(),
+            Difference::Hash(difference) => difference.object(),
+            Difference::Root { .. } => "checkpoint".into(),
+        }
+    }
 }
 
 /// What a hash was computed from.
@@ -124,6 +148,14 @@ impl HashDifference {
             source,
             at_fault: AtFault::Undecided,
             computed_tile: computed_tile.to_vec(),
+        }
+    }
+
+    fn object(&self) -> String {
+        match (&self.source, self.at_fault) {
+            (Source::Entry { bundle, .. }, AtFault::Below) => bundle.path(),
+            (Source::Tile(tile), AtFault::Below) => tile.path(),
+            _ => self.tile.path(),
         }
     }
 

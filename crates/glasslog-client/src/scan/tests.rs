@@ -5,7 +5,10 @@ use glasslog_core::hash::ScalarHasher;
 use super::*;
 use crate::testlog::{THREE_LEVELS, TestLog};
 
-fn scan(log: &TestLog) -> Result<Vec<(u64, Vec<u8>)>, (String, ScanError)> {
+type Entries = Vec<(u64, Vec<u8>)>;
+
+/// What a scan hands out, or the object at which it ended and why.
+fn scan(log: &TestLog) -> Result<Entries, (String, ScanError)> {
     let mut scan = EntryScan::new(log.size, log.root, &ScalarHasher);
     let mut entries = Vec::new();
     for object in scan_order(log.size) {
