@@ -17,9 +17,9 @@ use glasslog_core::note::{Algorithm, Ed25519Signer, SecretKey, Signer};
 use glasslog_log::{Log, LogConfig, Stores};
 use glasslog_server::{Mount, ServerConfig};
 use glasslog_store::{disk::RealDisk, duplicates::Table, log_state::MemoryLogState, objects::MemoryObjects};
-use http::Response;
+use http::{Request, Response};
 use http_body_util::Full;
-use hyper::{server::conn::http1, service::service_fn};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 
@@ -94,12 +94,13 @@ async fn hello(listener: TcpListener) {
     while let Ok((socket, _)) = listener.accept().await {
         let _ = socket.set_nodelay(true);
         tokio::spawn(async move {
-            let service = service_fn(async |_| {
-                Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"hello\n"))))
-            });
             let mut builder = http1::Builder::new();
             builder.timer(TokioTimer::new());
-            let _ = builder.serve_connection(TokioIo::new(socket), service).await;
+            let _ = builder.serve_connection(TokioIo::new(socket), service_fn(greet)).await;
         });
     }
+}
+
+async fn greet(_: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    Ok(Response::new(Full::new(Bytes::from_static(b"hello\n"))))
 }

@@ -199,7 +199,9 @@ impl App {
             (Target::Add, Some(site)) => add(self, site, peer, request).await,
             (Target::AddBatch, Some(site)) => add_batch(self, site, peer, request).await,
             (Target::Checkpoint, Some(site)) => site.checkpoint.answer(request.headers()),
-            (Target::Object(path), Some(site)) => site.objects.answer(path, request.headers()).await,
+            (Target::Object(path), Some(site)) => {
+                self.in_time(site.objects.answer(path, request.headers())).await?
+            }
             (Target::Proof(index), Some(site)) => proof(self, site, peer, request.headers(), index).await,
             (Target::LogJson, Some(site)) => Ok(status::log_json(self, site)),
             (Target::Ready, Some(site)) => Ok(status::ready(site)),

@@ -76,8 +76,10 @@ fn address(text: &str) -> Option<IpAddr> {
 mod tests {
     use super::*;
 
+    type Lines = &'static [(&'static str, &'static str)];
+
     /// Peer, header lines, expected client; 10/8 and fd00::/8 are trusted.
-    const TABLE: &[(&str, &[(&str, &str)], &str)] = &[
+    const TABLE: &[(&str, Lines, &str)] = &[
         // An untrusted peer is the client, whatever it claims.
         ("192.0.2.9", &[], "192.0.2.9"),
         ("192.0.2.9", &[("x-forwarded-for", "198.51.100.1")], "192.0.2.9"),

@@ -177,14 +177,14 @@ mod tests {
         for (per_second, burst) in [(1, 1), (3, 5), (7, 1), (100, 200), (999, 1000)] {
             let limiter = limiter(per_second, burst);
             let passed = (0..10_000)
-                .map(|ms| Duration::from_millis(ms))
+                .map(Duration::from_millis)
                 .flat_map(|now| [now; 4])
                 .filter(|now| limiter.take(client(1), 1, SECOND + *now).is_ok())
                 .count();
             let expected = burst + per_second * 10;
             // The last millisecond has not passed, so the last cell may be missing; never one too many.
             assert!(
-                (expected - 1..=expected).contains(&(passed as u32)),
+                (expected - 1..=expected).contains(&u32::try_from(passed).unwrap()),
                 "{per_second}/s: {passed} of {expected}"
             );
         }

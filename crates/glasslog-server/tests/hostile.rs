@@ -1,4 +1,5 @@
 //! Clients that are slow, lie, or ask for nonsense; and a server that is asked to stop.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test says so by failing")]
 
 mod support;
 
@@ -165,6 +166,39 @@ async fn nonsense_is_answered_or_closed_and_harms_nobody() {
     let long = format!("X-Long: {}\r\n", "z".repeat(40_000));
     assert_eq!(server.get_with("/checkpoint", &long).await.status, 431);
     assert_eq!(server.get("/checkpoint").await.status, 200);
+}
+
+/// Its connection is given to someone else.
+#[tokio::test]
+async fn a_client_that_does_not_read_is_cut_off() {
+    let write_timeout = Duration::from_millis(100);
+    let limits = Limits { connections: 1, write_timeout, ..Limits::default() };
+    let server = Server::start(ServerConfig { limits, ..open_writes() }).await;
+    let mut deaf = server.connect().await;
+    let lines: String = (0..100).map(|n| format!("{n} {}\n", "x".repeat(60_000))).collect();
+    let head = format!(
+        "POST /add-batch HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\nContent-Length: {}\r\n\r\n",
+        lines.len()
+    );
+    deaf.send(head.as_bytes()).await;
+    deaf.send(lines.as_bytes()).await;
+    assert_eq!(deaf.reply().await.status, 200);
+    let entries = server.log.progress().sequenced.0;
+    server.published(entries).await;
+    // Far more than the socket's buffers hold.
+    let request = format!("GET /tile/entries/000.p/{entries} HTTP/1.1\r\nHost: x\r\n\r\n");
+    deaf.send(request.repeat(50).as_bytes()).await;
+    assert_eq!(server.get("/health").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_body_comes_after_100_continue() {
+    let server = Server::start(open_writes()).await;
+    let mut client = server.connect().await;
+    client.send(b"POST /add HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n").await;
+    assert_eq!(client.bodiless_reply().await.status, 100);
+    client.send(b"abc").await;
+    assert_eq!(client.reply().await.text(), "0\n");
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
 //! c2sp.org/tlog-tiles reads, proofs and the pages about a log, over real connections.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test says so by failing")]
 
 mod support;
 

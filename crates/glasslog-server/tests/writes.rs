@@ -1,4 +1,5 @@
 //! `POST /add` and `/add-batch` over real connections.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test says so by failing")]
 
 mod support;
 
