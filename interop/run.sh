@@ -1,16 +1,23 @@
 #!/usr/bin/env bash
 # Lets implementations that are not ours judge a running log, on loopback only.
 #
-#   interop/run.sh BINARY        judges `BINARY serve` (a glasslog)
+#   interop/run.sh               builds this workspace's glasslog (release) and judges it
+#   interop/run.sh BINARY        judges `BINARY serve`
 #   interop/run.sh --tessera     judges Tessera's own conformance server: do the judges work?
 #
 # Needs Go 1.26 and, the first time, the Go module proxy. The closing line is `N passed, N failed`; the exit code is 0
 # iff nothing failed. JUDGE_TIMEOUT (seconds, 120) bounds every step, HAMMER_GOAL (5000) is how many leaves hammer adds.
 set -euo pipefail
 
-usage() { sed -n '2,8s/^# \{0,1\}//p' "$0" >&2; exit 64; }
-[ $# -eq 1 ] || usage
-subject=$1
+usage() { sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 64; }
+[ $# -le 1 ] || usage
+here=$(cd "$(dirname "$0")" && pwd)
+subject=${1:-}
+if [ -z "$subject" ]; then
+    echo "building glasslog"
+    (cd "$here/.." && cargo build --quiet --release --locked --bin glasslog)
+    subject=${CARGO_TARGET_DIR:-$here/../target}/release/glasslog
+fi
 timeout_seconds=${JUDGE_TIMEOUT:-120}
 hammer_goal=${HAMMER_GOAL:-5000}
 
@@ -69,9 +76,10 @@ await() {
 }
 
 echo "building the judges"
-cd "$(dirname "$0")"
+cd "$here"
 go build -o "$work/" ./cmd/... \
     github.com/transparency-dev/tessera/internal/hammer github.com/transparency-dev/tessera/cmd/conformance/posix
+check "the judges see what is tampered with" go test ./...
 cd - >/dev/null
 
 start_glasslog() {
@@ -81,6 +89,7 @@ start_glasslog() {
     await grep -q '^listening on http' "$work/server.out"
     await grep -q 'vkey ' "$work/server.out"
     url=$(sed -n 's/^listening on \(http[^ ]*\)$/\1/p' "$work/server.out" | head -n 1)
+    url=${url%/}/
     vkey=$(awk '$1 == "vkey" { print $2; exit }' "$work/server.out")
 }
 
@@ -90,7 +99,7 @@ start_tessera() {
     "$work/posix" --storage_dir="$work/log" --private_key="$work/key" --listen="127.0.0.1:$port" \
         >"$work/server.out" 2>"$work/server.err" &
     server_pid=$!
-    url="http://127.0.0.1:$port"
+    url="http://127.0.0.1:$port/"
 }
 
 if [ "$subject" = --tessera ]; then
@@ -100,7 +109,6 @@ else
     start_glasslog
     proofs=50
 fi
-url=${url%/}/
 echo "judging $url, $vkey"
 await curl -fsS -o "$work/checkpoint.0" "${url}checkpoint"
 
@@ -128,8 +136,8 @@ if [ "$subject" != --tessera ]; then
         --timeout "${timeout_seconds}s"
     cp "$work/log/public/checkpoint" "$work/checkpoint.2"
     start_glasslog
-    await curl -fsS -o "$work/checkpoint.3" "$url/checkpoint"
-    check "sumdb, after a restart" "$work/judge" --url "${url%/}/" --vkey "$vkey" --timeout "${timeout_seconds}s" \
+    await curl -fsS -o "$work/checkpoint.3" "${url}checkpoint"
+    check "sumdb, after a restart" "$work/judge" --url "$url" --vkey "$vkey" --timeout "${timeout_seconds}s" \
         --samples 2000 --acks "$work/acks" --older "$work/checkpoint.0,$work/checkpoint.2,$work/checkpoint.3"
 fi
 
