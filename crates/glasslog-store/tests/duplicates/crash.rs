@@ -19,7 +19,7 @@ const SPILLS: u64 = 7;
 
 /// The identity number of an entry: half of the identities come again in the next spill but one.
 fn number(index: u64) -> u64 {
-    if index % 2 == 0 { index } else { index % (2 * ROWS) }
+    if index.is_multiple_of(2) { index } else { index % (2 * ROWS) }
 }
 
 /// What the table may cover after a crash.

@@ -1,4 +1,5 @@
 //! The duplicates table against a naive map: spills, merges, reopening, crashes and damage.
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a test binary has no public interface")]
 
 mod crash;
 mod damage;
