@@ -5,7 +5,7 @@
 //! a file's *content* is durable after `sync` on it, its *name* after `sync_dir` on its directory.
 
 mod real;
-#[cfg(feature = "sim")]
+#[cfg(any(test, feature = "sim"))]
 pub mod sim;
 
 pub use real::RealDisk;
@@ -14,8 +14,9 @@ use std::{io, path::Path};
 
 /// A filesystem, as far as durability needs one. All paths are absolute or relative to the process; all calls block.
 pub trait Disk: Send + Sync + 'static {
-    /// Creates `dir` and its missing parents, and makes the names that it creates durable. About a directory that is
-    /// there already it says nothing: another process may have made it and died before its name was durable.
+    /// Creates `dir` and its missing parents, and makes the names that it creates durable, or takes them back. About a
+    /// directory that is there already it says nothing: another process may have made it and died before its name was
+    /// durable ([`sync_ancestors`]).
     ///
     /// # Errors
     ///
@@ -145,4 +146,21 @@ pub trait DiskFile: Send + Sync {
     /// The error of the operating system. After it, nothing in the file may be believed durable, and a second call
     /// that succeeds proves nothing (the kernel marks the pages clean).
     fn sync(&self) -> io::Result<()>;
+}
+
+/// Makes the names of `dir` and of all directories above it durable, whoever made them. For the start of a process.
+///
+/// # Errors
+///
+/// The error of the operating system.
+pub fn sync_ancestors(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+    for parent in dir.ancestors().skip(1) {
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        match disk.sync_dir(parent) {
+            // A directory that we may not even read was not made by us.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(()),
+            other => other?,
+        }
+    }
+    Ok(())
 }

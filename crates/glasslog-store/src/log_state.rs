@@ -146,8 +146,8 @@ pub enum StateError {
         /// The origin and keys that were asked for.
         asked: String,
     },
-    /// Reading failed.
-    #[error("cannot read the log state")]
+    /// Reading failed, or the place cannot be made.
+    #[error("cannot access the log state")]
     Io(#[source] std::io::Error),
 }
 
@@ -158,7 +158,9 @@ pub trait Turn {
     /// The head: the index that the first slot of the batch must have.
     fn head(&self) -> TreeSize;
 
-    /// What *other* processes appended in `[known, head)`: identity, index and leaf hash, ascending by index.
+    /// The entries in `[known, head)`, whoever appended them: identity, index and leaf hash, ascending by index. Empty
+    /// for the only writer, who knows them all. Of batches that have left nothing can be told: `known` is at least
+    /// `trim_below`, up to which the durable duplicates table has them.
     fn appended(&self) -> &[(Identity, LeafIndex, Hash)];
 
     /// Commits `batch`, durable when `Committed` is returned. `cut` is needed for a batch with an anchor slot.
@@ -169,7 +171,8 @@ pub trait Turn {
 ///
 /// **Atomic**: each call happens as a whole or not at all, also across a crash.
 /// **Durable**: what returned `Ok` or `Committed` survives `kill -9` and power loss; what returned `Unknown` or
-/// `Durability` may or may not have happened, and every later writing call fails.
+/// `Durability` may or may not have happened, and every later writing call of this process fails. What returned
+/// `Refused` has not happened and never will.
 /// **A second process**: embedded state is locked by the directory's lock file. A shared one (PostgreSQL) serialises
 /// turns by the head lock and fences every former lease holder by its epoch.
 /// **Costs**: `commit` is one fsync (or one round trip and the server's fsync); `record_checkpoint`, `fill` and
@@ -197,7 +200,8 @@ pub trait LogState: Send + Sync + 'static {
     /// [`StateError::Durability`] after a failed commit, [`StateError::Io`].
     fn turn<'a>(&'a self, known: TreeSize) -> Result<Box<dyn Turn + 'a>, StateError>;
 
-    /// Whether the batch was committed. Takes the head lock first, so the answer is final.
+    /// Whether the batch was committed, asked after [`CommitOutcome::Unknown`] by the process that got it. Takes the
+    /// head lock first (so not while holding a turn), and the answer is final. Only batches that are kept are known.
     ///
     /// # Errors
     ///
@@ -275,11 +279,12 @@ pub trait LogState: Send + Sync + 'static {
     /// The newest public checkpoint, watched.
     fn published(&self) -> watch::Receiver<Option<SizedNote>>;
 
-    /// Says goodbye: everything so far is durable, and the next start may believe what it reads.
+    /// Says goodbye: everything so far, also what rode along, is durable, and the next start may believe what it reads.
+    /// Every later writing call is refused. A process that closes must have made its objects durable before.
     ///
     /// # Errors
     ///
-    /// [`StateError::Durability`].
+    /// [`StateError::Refused`] (the disk is full: the state is as open as before), [`StateError::Durability`].
     fn close(&self) -> Result<(), StateError>;
 }
 

@@ -1,5 +1,5 @@
 //! One suite for every implementation of `LogState`, judged by its contract in prose.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::missing_panics_doc, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "tests")]
 
 use std::{path::Path, sync::Arc};
 
@@ -89,7 +89,7 @@ fn entry(index: u64) -> Slot {
     let bytes = Bytes::from(format!("entry {index}"));
     let leaf_hash = leaf_hash(&bytes);
     // Every third has an identity of its own, as in a package log.
-    let named = index.is_multiple_of(3).then(|| Identity([7; 16]));
+    let named = index.is_multiple_of(3).then_some(Identity([7; 16]));
     Slot::Entry { bytes, leaf_hash, identity: named.unwrap_or(Identity::from_hash(&leaf_hash)) }
 }
 

@@ -48,7 +48,10 @@ impl Disk for RealDisk {
         missing.reverse();
         for made in missing {
             self.create_dir(made)?;
-            self.sync_dir(parent_of(made))?;
+            self.sync_dir(parent_of(made)).inspect_err(|_| {
+                // Best effort: a name that is there and not durable would be believed by the next process.
+                let _stays = fs::remove_dir(made);
+            })?;
         }
         Ok(())
     }

@@ -55,7 +55,7 @@ impl SimDisk {
     }
 
     /// The disk as another process finds it after this one was killed *without* loss of power: everything reads back,
-    /// and is as durable as it was. A crash that was injected is over.
+    /// and is as durable as it was. Injected faults are over.
     #[must_use]
     pub fn killed(&self) -> SimDisk {
         let mut world = self.0.lock().clone();
@@ -67,6 +67,18 @@ impl SimDisk {
     #[must_use]
     pub fn operations(&self) -> u64 {
         self.0.lock().operations
+    }
+
+    /// Whether an injected crash has happened.
+    #[must_use]
+    pub fn has_crashed(&self) -> bool {
+        self.0.lock().crashed
+    }
+
+    /// The number of the operation that a fault struck last.
+    #[must_use]
+    pub fn struck_at(&self) -> Option<u64> {
+        self.0.lock().struck_at
     }
 
     /// Lets `fault` strike the first operation that it can strike whose number (from 1) is at least `operation`.
@@ -102,8 +114,12 @@ impl SimDisk {
 impl Disk for SimDisk {
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
         let made = self.0.lock().make_dirs(dir)?;
-        for made in made {
-            self.sync_dir(made.parent().unwrap_or(Path::new("/")))?;
+        for (position, name) in made.iter().enumerate() {
+            let synced = self.sync_dir(name.parent().unwrap_or(Path::new("/")));
+            if synced.is_err() {
+                made[position..].iter().rev().for_each(|undo| drop(self.remove_dir(undo)));
+            }
+            synced?;
         }
         Ok(())
     }

@@ -52,6 +52,12 @@ impl MemoryLogState {
         MemoryLogState::from_inner(inner)
     }
 
+    /// Another state with the same content; from then on each goes its own way.
+    #[must_use]
+    pub fn copied(&self) -> MemoryLogState {
+        MemoryLogState::from_inner(self.inner.lock().clone())
+    }
+
     fn from_inner(inner: Inner) -> MemoryLogState {
         let published = watch::Sender::new(inner.small.public.clone());
         MemoryLogState { head: Mutex::new(()), inner: Mutex::new(inner), published }

@@ -42,7 +42,7 @@ use super::{
     identities_since,
     small::{Change, SmallState},
 };
-use crate::disk::Disk;
+use crate::disk::{Disk, sync_ancestors};
 
 /// How much disk and memory the state may take.
 #[derive(Clone, Copy, Debug)]
@@ -106,6 +106,8 @@ struct Writer {
 enum Content<'a> {
     Batch(&'a Arc<Batch>),
     Change(&'a Change),
+    /// Only what rides along.
+    Nothing,
     Close,
 }
 
@@ -131,11 +133,10 @@ impl SegmentLogState {
         options: SegmentOptions,
     ) -> Result<SegmentLogState, StateError> {
         let capacity = options.segment_bytes.max(4 * PAGE as u64).next_multiple_of(PAGE as u64);
-        disk.create_dir_all(dir).map_err(trouble)?;
-        if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            // A process that died may have made the directory and not its name.
-            disk.sync_dir(parent).map_err(trouble)?;
-        }
+        disk.create_dir_all(dir).and_then(|()| sync_ancestors(disk.as_ref(), dir)).map_err(|error| {
+            let at_dir = io::Error::new(error.kind(), format!("{}: {error}", dir.display()));
+            if is_full(&error) { StateError::Refused(at_dir) } else { StateError::Io(at_dir) }
+        })?;
         let mut recovered = recover::replay(disk.as_ref(), dir, options.cache_bytes)?;
         let begin = recovered.begin(disk.as_ref(), dir, capacity)?;
         let former = recovered.kept.segments();
@@ -240,7 +241,7 @@ impl SegmentLogState {
                 shared.kept.push(kept);
             }
             Content::Change(change) => shared.state.apply((*change).clone()),
-            Content::Close => shared.closed = true,
+            Content::Nothing | Content::Close => {}
         }
         shared.kept.trim(writer.durable.watermarks.trim_below);
         let first_kept = shared.kept.first_index().unwrap_or(shared.state.head.next_index());
@@ -293,6 +294,7 @@ impl Writer {
         match content {
             Content::Batch(batch) => self.encoder.batch(batch),
             Content::Change(change) => self.encoder.change(change),
+            Content::Nothing => {}
             Content::Close => self.encoder.close(),
         }
     }
@@ -461,11 +463,22 @@ impl LogState for SegmentLogState {
 
     fn close(&self) -> Result<(), StateError> {
         let mut writer = self.writer.lock();
-        if self.shared.lock().closed {
-            return Ok(());
+        {
+            let mut shared = self.shared.lock();
+            if shared.closed && shared.in_doubt.is_none() {
+                return Ok(());
+            }
+            shared.check_writable()?;
+            // From here on nothing rides along any more.
+            shared.closed = true;
         }
-        self.shared.lock().check_writable()?;
-        Ok(self.write(&mut writer, &Content::Close)?)
+        // Two syncs: a goodbye whose own sync failed may read back, so that all it vouches for must be durable before.
+        let said = self.write(&mut writer, &Content::Nothing);
+        let said = said.and_then(|()| self.write(&mut writer, &Content::Close));
+        if let Err(WriteError::Refused(_)) = &said {
+            self.shared.lock().closed = false;
+        }
+        Ok(said?)
     }
 }
 

@@ -19,7 +19,7 @@ use super::{
     CHECKPOINT, Existing, MAX_NOTE_BYTES, MAX_OBJECT_BYTES, NewObject, ObjectError, Objects, check_path,
     cut_range,
 };
-use crate::disk::Disk;
+use crate::disk::{Disk, sync_ancestors};
 
 /// How many files are written and synced at a time: enough for the filesystem to commit several in one go.
 const WRITERS: usize = 4;
@@ -58,7 +58,8 @@ impl FsObjects {
             in_doubt: AtomicBool::new(false),
         };
         for dir in [root, tmp] {
-            store.disk.create_dir_all(dir).map_err(|source| failed(&dir.to_string_lossy(), source))?;
+            let made = store.disk.create_dir_all(dir).and_then(|()| sync_ancestors(store.disk.as_ref(), dir));
+            made.map_err(|source| failed(&dir.to_string_lossy(), source))?;
         }
         let io = |source| ObjectError::Io { path: tmp.to_string_lossy().into_owned(), source };
         for leftover in store.disk.list(tmp).map_err(io)? {
@@ -138,8 +139,10 @@ impl FsObjects {
             dirs.iter().filter(|dir| !durable.contains(*dir)).collect()
         };
         for dir in unknown {
-            let name = dir.to_string_lossy();
-            self.disk.create_dir_all(dir).map_err(|source| failed(&name, source))?;
+            // It syncs too, so that anything but a full disk leaves a name in doubt.
+            self.disk
+                .create_dir_all(dir)
+                .map_err(|source| self.sync_failed(&dir.to_string_lossy(), source))?;
             for parent in dir.ancestors().skip(1).take_while(|parent| parent.starts_with(&self.root)) {
                 self.sync_dir(parent)?;
             }

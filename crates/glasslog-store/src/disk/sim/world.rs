@@ -22,9 +22,10 @@ pub(super) struct World {
     seed: u64,
     inodes: Vec<Inode>,
     dirs: Vec<Dir>,
-    crashed: bool,
+    pub(super) crashed: bool,
     pub(super) operations: u64,
     pub(super) faults: Vec<(u64, Fault)>,
+    pub(super) struck_at: Option<u64>,
     pub(super) full: bool,
 }
 
@@ -54,6 +55,12 @@ enum Node {
     Dir(usize),
 }
 
+impl Node {
+    fn file(&self) -> Option<usize> {
+        if let Node::File(inode) = self { Some(*inode) } else { None }
+    }
+}
+
 impl World {
     pub(super) fn new(seed: u64) -> World {
         let dirs = vec![Dir::default()];
@@ -64,6 +71,7 @@ impl World {
             crashed: false,
             operations: 0,
             faults: Vec::new(),
+            struck_at: None,
             full: false,
         }
     }
@@ -83,12 +91,14 @@ impl World {
             return if self.full && strikes(Fault::Full) { Err(error_of(Fault::Full)) } else { Ok(()) };
         };
         let (_, fault) = self.faults.swap_remove(hit);
+        self.struck_at = Some(now);
         self.crashed |= fault == Fault::Crash;
         Err(error_of(fault))
     }
 
     pub(super) fn revive(&mut self) {
         self.crashed = false;
+        self.faults.clear();
     }
 
     pub(super) fn make_dirs(&mut self, dir: &Path) -> io::Result<Vec<PathBuf>> {
@@ -245,10 +255,23 @@ impl World {
     pub(super) fn image(&self, which: usize) -> World {
         let mut dice = Dice(self.seed ^ (which as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let mut keep = Keep::of(which, &mut dice);
-        let inodes = self.inodes.iter().map(|inode| inode.image(&mut keep, &mut dice)).collect();
-        let dirs = self.dirs.iter().map(|dir| dir.image(&mut keep, &mut dice)).collect();
+        let dirs: Vec<Dir> = self.dirs.iter().map(|dir| dir.image(&mut keep, &mut dice)).collect();
+        let mut inodes = vec![Inode::default(); self.inodes.len()];
+        // Content without a name is nothing that anyone can find.
+        for inode in dirs.iter().flat_map(|dir| dir.current.values()).filter_map(Node::file) {
+            inodes[inode] = self.inodes[inode].image(&mut keep, &mut dice);
+        }
         let seed = dice.next();
-        World { seed, inodes, dirs, crashed: false, operations: 0, faults: Vec::new(), full: self.full }
+        World {
+            seed,
+            inodes,
+            dirs,
+            crashed: false,
+            operations: 0,
+            faults: Vec::new(),
+            struck_at: None,
+            full: self.full,
+        }
     }
 
     fn alive(&self) -> io::Result<()> {

@@ -71,14 +71,11 @@ impl Segment {
             }
             Segment::begin(file, dir, number, capacity)
         });
-        let named = made.and_then(|segment| {
+        let shown = made.and_then(|segment| {
             fill(&segment)?;
             segment.show(disk, dir, &temporary)
         });
-        named.inspect_err(|_| {
-            // Best effort: the next start clears it.
-            let _left_over = disk.remove(&temporary);
-        })
+        shown.inspect_err(|_| discard(disk, &temporary))
     }
 
     /// Makes a new segment of one whose batches have left: its blocks are written, its old records no longer check.
@@ -86,8 +83,9 @@ impl Segment {
         let temporary = dir.join(file_name(number) + ".tmp");
         disk.rename(&self.path, &temporary)?;
         // The old name must be gone before the header is overwritten.
-        disk.sync_dir(dir)?;
-        Segment::begin(self.file, dir, number, self.capacity)?.show(disk, dir, &temporary)
+        let begun = disk.sync_dir(dir).and_then(|()| Segment::begin(self.file, dir, number, self.capacity));
+        let shown = begun.and_then(|segment| segment.show(disk, dir, &temporary));
+        shown.inspect_err(|_| discard(disk, &temporary))
     }
 
     /// Opens a segment for reading. Its header was durable before it had this name.
@@ -144,10 +142,11 @@ impl Segment {
         })
     }
 
-    /// Whether a valid record begins anywhere from `offset` on: then the one before it was lost after it had been
-    /// acknowledged, for the next is written only when the last is durable.
-    pub(super) fn has_record_from(&self, offset: u64) -> io::Result<bool> {
-        let mut chunk = vec![0; CHUNK];
+    /// Whether a valid record numbered `sequence` or more begins anywhere from `offset` on: then the one before it was
+    /// lost after it had been acknowledged, for the next is written only when the last is durable.
+    pub(super) fn has_record_from(&self, offset: u64, sequence: u64) -> io::Result<bool> {
+        let length = usize::try_from(self.capacity).map_or(CHUNK, |capacity| capacity.min(CHUNK));
+        let mut chunk = vec![0; length];
         let mut at = offset;
         while at < self.capacity {
             let length =
@@ -156,7 +155,8 @@ impl Segment {
             for page in (0..length).step_by(PAGE) {
                 let header =
                     chunk[page..length].first_chunk().and_then(|header| Header::parse(header, self.seed));
-                if header.is_some() && self.read(at + page as u64)?.is_some() {
+                let later = header.is_some_and(|header| header.sequence >= sequence);
+                if later && self.read(at + page as u64)?.is_some() {
                     return Ok(true);
                 }
             }
@@ -187,6 +187,13 @@ impl Segment {
         disk.rename_new(temporary, &self.path)?;
         disk.sync_dir(dir)?;
         Ok(self)
+    }
+}
+
+/// Best effort: the next start clears it.
+fn discard(disk: &dyn Disk, temporary: &Path) {
+    if let Err(error) = disk.remove(temporary) {
+        tracing::debug!(path = %temporary.display(), %error, "a temporary file stays until the next start");
     }
 }
 

@@ -131,13 +131,18 @@ impl Recovered {
             for item in items {
                 self.apply(item, &segment, offset)?;
             }
-            self.next_sequence = header.sequence.saturating_add(1);
+            // A goodbye is not counted: the next start may have read one that was never on the disk.
+            self.next_sequence = header.sequence.saturating_add(u64::from(!self.clean));
             offset = next;
         }
         if offset == Segment::START {
-            return Err(corrupt(&segment.path, offset, "the segment is empty, yet a later one exists"));
+            return Err(corrupt(
+                &segment.path,
+                offset,
+                "the state at the beginning of the segment is damaged",
+            ));
         }
-        if segment.has_record_from(offset).map_err(StateError::Io)? {
+        if segment.has_record_from(offset, self.next_sequence).map_err(StateError::Io)? {
             return Err(corrupt(&segment.path, offset, "a damaged record is followed by a valid one"));
         }
         self.last = Some(Last { segment, tail: offset, replaces });
@@ -223,14 +228,17 @@ fn open_segments(disk: &dyn Disk, dir: &Path) -> Result<BTreeMap<u64, Segment>, 
     numbers.map(|number| Ok((number, Segment::open(disk, dir, number)?))).collect()
 }
 
-/// Leaves out a segment that was made ahead and never acknowledged into, and those that a later one replaces.
+/// Leaves out segments that were made ahead and never acknowledged into, and those that a later one replaces.
 fn set_aside_unused_and_replaced(segments: &mut BTreeMap<u64, Segment>) -> Result<(), StateError> {
-    if let Some((number, highest)) = segments.last_key_value()
-        && highest.read(Segment::START).map_err(StateError::Io)?.is_none()
-        && !highest.has_record_from(Segment::START).map_err(StateError::Io)?
-    {
-        let unused = *number;
-        segments.remove(&unused);
+    let mut unused = Vec::new();
+    for (number, segment) in &*segments {
+        let empty = segment.read(Segment::START).map_err(StateError::Io)?.is_none();
+        if empty && !segment.has_record_from(Segment::START, 0).map_err(StateError::Io)? {
+            unused.push(*number);
+        }
+    }
+    for number in unused {
+        segments.remove(&number);
     }
     let mut replaced_from = u64::MAX;
     let mut replaced = Vec::new();
@@ -257,4 +265,59 @@ fn comparable(state: &SmallState) -> SmallState {
     let mut state = state.clone();
     state.forget_fills_below(LeafIndex(state.watermarks.trim_below.0));
     state
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use bytes::Bytes;
+    use glasslog_core::{TreeSize, hash::leaf_hash, personality::Identity};
+
+    use super::*;
+    use crate::{
+        LogState,
+        disk::sim::{Fault, SimDisk},
+        log_state::{BatchId, CommitOutcome, SegmentLogState, SegmentOptions, Slot},
+    };
+
+    fn dir() -> PathBuf {
+        PathBuf::from("/log/state")
+    }
+
+    fn open(disk: &SimDisk) -> SegmentLogState {
+        let options = SegmentOptions { segment_bytes: 64 << 10, cache_bytes: 1 << 20, background: false };
+        SegmentLogState::open(Arc::new(disk.clone()), &dir(), options).unwrap()
+    }
+
+    fn commit(state: &SegmentLogState, index: u64) -> CommitOutcome {
+        let bytes = Bytes::from(vec![b'e'; 500]);
+        let leaf_hash = leaf_hash(&bytes);
+        let slots = vec![Slot::Entry { bytes, leaf_hash, identity: Identity::from_hash(&leaf_hash) }];
+        let batch = Batch { id: BatchId([1; 16]), first_index: LeafIndex(index), slots };
+        LogState::turn(state, TreeSize(index)).unwrap().commit(Arc::new(batch), None)
+    }
+
+    /// The mutation that shows what `begin` is for: a start that believes what reads back after a failed fsync loses
+    /// it, and with it everything acknowledged later. The same images satisfy one that does not.
+    #[test]
+    fn believing_what_reads_back_after_a_failed_sync_loses_acknowledged_entries() {
+        let disk = SimDisk::new(1);
+        let state = open(&disk);
+        assert!(matches!(commit(&state, 0), CommitOutcome::Committed));
+        disk.fail_at(disk.operations() + 1, Fault::SyncError);
+        assert!(matches!(commit(&state, 1), CommitOutcome::Unknown(_)));
+        drop(state);
+
+        for believes in [true, false] {
+            let disk = disk.killed();
+            let mut recovered = replay(&disk, &dir(), 1 << 20).unwrap();
+            assert_eq!(recovered.state.head, TreeSize(2), "the failed write reads back");
+            recovered.clean |= believes;
+            recovered.begin(&disk, &dir(), 64 << 10).unwrap();
+            let after_power_loss = disk.images(1).next().unwrap();
+            let found = replay(&after_power_loss, &dir(), 1 << 20).map(|found| found.state.head);
+            assert_eq!(found.is_ok_and(|head| head == TreeSize(2)), !believes);
+        }
+    }
 }

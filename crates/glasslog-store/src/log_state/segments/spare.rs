@@ -9,7 +9,10 @@ use std::{
 
 use parking_lot::{Condvar, Mutex};
 
-use super::file::{Blocks, Segment};
+use super::{
+    file::{Blocks, Segment},
+    is_full,
+};
 use crate::disk::Disk;
 
 /// Makes segments and disposes of them, on a thread of its own, or in the caller's (`background: false`) where tests
@@ -76,6 +79,7 @@ impl Spares {
                 self.shared.disk.remove(&small.path)?;
                 self.make_now(number, wanted)
             }
+            Some(Err(error)) if !is_full(&error) => Err(error),
             // It may have been full then and have room now.
             Some(Err(_)) | None => self.make_now(number, wanted),
         }
