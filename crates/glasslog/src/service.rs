@@ -126,7 +126,7 @@ pub struct Ended {
 pub async fn until(mut shutdown: watch::Receiver<bool>) {
     if shutdown.wait_for(|asked| *asked).await.is_err() {
         // Nobody is left who could ask.
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

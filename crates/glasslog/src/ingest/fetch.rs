@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, anyhow};
 use aws_lc_rs::digest;
-use reqwest::{Client, header::LAST_MODIFIED};
+use reqwest::{Client, Response, header::LAST_MODIFIED};
 use url::Url;
 
 use crate::exit::{Exit, Failed, OrExit};
@@ -86,12 +86,12 @@ async fn download(url: &Url) -> Result<Fetched, Failed> {
             Ok(fetched) => return Ok(fetched),
             // Only what may pass by itself is tried again.
             Err(error) if error.downcast_ref::<reqwest::Error>().is_some_and(|why| !why.is_status()) => {
-                last = Some(error)
+                last = Some(error);
             }
             Err(error) => return Err(error.into()),
         }
     }
-    // The URL may carry credentials: reqwest's own message leaves them out, ours names the host.
+    // The URL itself may carry credentials.
     let host = url.host_str().unwrap_or_default().to_owned();
     Err(last
         .unwrap_or_else(|| anyhow!("no answer"))
@@ -100,7 +100,9 @@ async fn download(url: &Url) -> Result<Fetched, Failed> {
 }
 
 async fn attempt(client: &Client, url: &Url) -> anyhow::Result<Fetched> {
-    let mut response = client.get(url.clone()).send().await?.error_for_status()?;
+    let answer = client.get(url.clone()).send().await;
+    // Without the URL: it may carry a token, and ends up on a terminal.
+    let mut response = answer.and_then(Response::error_for_status).map_err(reqwest::Error::without_url)?;
     let modified = response
         .headers()
         .get(LAST_MODIFIED)
@@ -109,7 +111,7 @@ async fn attempt(client: &Client, url: &Url) -> anyhow::Result<Fetched> {
         .map(|at| at.timestamp().as_second());
     let mut file = tempfile::tempfile().context("no temporary file")?;
     let mut written = 0;
-    while let Some(chunk) = response.chunk().await? {
+    while let Some(chunk) = response.chunk().await.map_err(reqwest::Error::without_url)? {
         written += chunk.len() as u64;
         anyhow::ensure!(written <= MAX_BYTES, "the source has more than {MAX_BYTES} bytes");
         file.write_all(&chunk).context("cannot write a temporary file")?;
