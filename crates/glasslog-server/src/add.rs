@@ -14,7 +14,7 @@ use glasslog_store::log_state::SizedNote;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::{
-    answer::{Answer, Refusal, TEXT, uncached, with_status},
+    answer::{Answer, Refusal, TEXT, with_status},
     app::{App, Request, Site},
     body,
     proof::proof_answer,
@@ -136,17 +136,6 @@ async fn published(site: &Site, index: LeafIndex) {
     if log_ended {
         std::future::pending::<()>().await;
     }
-}
-
-/// The lines of an acknowledged batch: `<index>` or `<index> dup`, in order.
-pub(crate) fn batch_answer(acks: &[Ack]) -> Answer {
-    use std::fmt::Write as _;
-    let mut lines = String::with_capacity(acks.len() * 12);
-    for ack in acks {
-        // Writing to a string cannot fail.
-        let _ = writeln!(lines, "{}{}", ack.index, if ack.duplicate { " dup" } else { "" });
-    }
-    uncached(TEXT, lines)
 }
 
 #[cfg(test)]

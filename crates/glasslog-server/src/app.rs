@@ -120,7 +120,7 @@ impl App {
             if has_body {
                 unread_body.note();
             }
-            tracing::debug!(%peer, status = %refusal.status, message = %refusal.message, "refused");
+            tracing::debug!(%peer, message = %refusal.message, "refused");
             refusal.into_answer(wants_problem)
         });
         // What can be read, pages of every site may read.

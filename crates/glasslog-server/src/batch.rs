@@ -1,14 +1,14 @@
 //! `POST /add-batch`: many entries, all added or none.
 
-use std::net::IpAddr;
+use std::{fmt::Write as _, net::IpAddr};
 
 use bytes::Bytes;
-use glasslog_log::{AddError, Log, Submission};
+use glasslog_log::{Ack, AddError, Log, Submission};
 use http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
 
 use crate::{
-    add::{batch_answer, unanswered, unchanged_since},
-    answer::{Answer, Refusal},
+    add::{unanswered, unchanged_since},
+    answer::{Answer, Refusal, TEXT, uncached},
     app::{App, Request, Site},
     body,
 };
@@ -70,6 +70,16 @@ pub(crate) async fn add_batch(
     };
     site.metrics.added(&acks);
     Ok(batch_answer(&acks))
+}
+
+/// The lines of an acknowledged batch: `<index>` or `<index> dup`, in order.
+fn batch_answer(acks: &[Ack]) -> Answer {
+    let mut lines = String::with_capacity(acks.len() * 12);
+    for ack in acks {
+        // Writing to a string cannot fail.
+        let _ = writeln!(lines, "{}{}", ack.index, if ack.duplicate { " dup" } else { "" });
+    }
+    uncached(TEXT, lines)
 }
 
 /// How the entries lie in the body.

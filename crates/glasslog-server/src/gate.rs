@@ -38,12 +38,12 @@ pub(crate) struct Gate {
 
 impl Gate {
     pub(crate) fn new(config: &ServerConfig, listening: SocketAddr) -> Gate {
-        let mut own_origins = vec![format!("http://{listening}")];
-        own_origins.extend(config.public_url.as_deref().and_then(web_origin));
+        let here = format!("http://{listening}");
+        let own_origins = [Some(&here), config.public_url.as_ref()].into_iter().flatten();
         Gate {
             tokens: config.tokens.clone(),
             anonymous_writes: config.anonymous_writes,
-            own_origins,
+            own_origins: own_origins.filter_map(|url| web_origin(url)).collect(),
             trusted_proxies: config.trusted_proxies.clone(),
             limiter: config.rate.map(|rate| Limiter::new(rate, config.limits.rate_buckets)),
             started: Instant::now(),
