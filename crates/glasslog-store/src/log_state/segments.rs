@@ -32,7 +32,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
 use self::{
-    file::Segment,
+    file::{Blocks, Segment},
     kept::{Kept, KeptBatches},
     record::{Encoder, MAX_PAYLOAD, PAGE},
     spare::Spares,
@@ -141,6 +141,9 @@ impl SegmentLogState {
         let begin = recovered.begin(disk.as_ref(), dir, capacity)?;
         let former = recovered.kept.segments();
         let spares = Spares::new(disk, PathBuf::from(dir), capacity, options.background).map_err(trouble)?;
+        if options.background {
+            spares.prepare(begin.segment.number + 1);
+        }
         let state = recovered.state;
         let writer = Writer {
             former: former.into_iter().filter(|segment| segment.number != begin.segment.number).collect(),
@@ -265,7 +268,10 @@ impl Writer {
         }
         // The first record of a segment begins with the state.
         self.encode(riding, content, self.offset == Segment::START);
-        if self.offset + self.encoder.padded_len() as u64 > self.segment.capacity {
+        let fits = self.offset + self.encoder.padded_len() as u64 <= self.segment.capacity;
+        // A start takes what can be had at once, and leaves it when something faster is there.
+        let better = self.segment.blocks == Blocks::Reserved && self.spares.is_ready();
+        if !fits || better {
             self.encode(riding, content, true);
             self.roll()?;
         }
@@ -473,8 +479,9 @@ impl LogState for SegmentLogState {
             shared.closed = true;
         }
         // Two syncs: a goodbye whose own sync failed may read back, so that all it vouches for must be durable before.
-        let said = self.write(&mut writer, &Content::Nothing);
-        let said = said.and_then(|()| self.write(&mut writer, &Content::Close));
+        let rides = self.shared.lock().riding.changes().next().is_some();
+        let flushed = if rides { self.write(&mut writer, &Content::Nothing) } else { Ok(()) };
+        let said = flushed.and_then(|()| self.write(&mut writer, &Content::Close));
         if let Err(WriteError::Refused(_)) = &said {
             self.shared.lock().closed = false;
         }

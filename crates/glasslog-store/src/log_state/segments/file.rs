@@ -26,11 +26,12 @@ pub(super) struct Segment {
     pub(super) path: PathBuf,
     pub(super) capacity: u64,
     pub(super) file: Box<dyn DiskFile>,
+    pub(super) blocks: Blocks,
     /// What its checksums begin with.
     pub(super) seed: u32,
 }
 
-/// How the blocks of a new segment are prepared.
+/// How the blocks of a segment were prepared.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Blocks {
     /// Reserved: at once, but each block's first write costs the filesystem a journal entry.
@@ -69,7 +70,7 @@ impl Segment {
             if blocks == Blocks::Zeroed {
                 write_zeros(file.as_ref(), capacity)?;
             }
-            Segment::begin(file, dir, number, capacity)
+            Segment::begin(file, dir, number, capacity, blocks)
         });
         let shown = made.and_then(|segment| {
             fill(&segment)?;
@@ -83,7 +84,9 @@ impl Segment {
         let temporary = dir.join(file_name(number) + ".tmp");
         disk.rename(&self.path, &temporary)?;
         // The old name must be gone before the header is overwritten.
-        let begun = disk.sync_dir(dir).and_then(|()| Segment::begin(self.file, dir, number, self.capacity));
+        let begun = disk
+            .sync_dir(dir)
+            .and_then(|()| Segment::begin(self.file, dir, number, self.capacity, self.blocks));
         let shown = begun.and_then(|segment| segment.show(disk, dir, &temporary));
         shown.inspect_err(|_| discard(disk, &temporary))
     }
@@ -112,7 +115,8 @@ impl Segment {
             return Err(corrupt(&path, 12, "the header names another segment: the file was renamed"));
         }
         let seed = crc32c::crc32c(&header[12..36]);
-        Ok(Segment { number, path, capacity, file, seed })
+        // Nobody knows which of its blocks were written.
+        Ok(Segment { number, path, capacity, file, blocks: Blocks::Reserved, seed })
     }
 
     /// The record at `offset`, with the offset behind it; `None` if no valid one is there.
@@ -166,7 +170,13 @@ impl Segment {
     }
 
     /// Writes the header. Nothing is durable yet.
-    fn begin(file: Box<dyn DiskFile>, dir: &Path, number: u64, capacity: u64) -> io::Result<Segment> {
+    fn begin(
+        file: Box<dyn DiskFile>,
+        dir: &Path,
+        number: u64,
+        capacity: u64,
+        blocks: Blocks,
+    ) -> io::Result<Segment> {
         let mut salt = [0; 16];
         getrandom::fill(&mut salt).map_err(|error| io::Error::other(error.to_string()))?;
         let mut page = vec![0; PAGE];
@@ -178,7 +188,7 @@ impl Segment {
         page[36..40].copy_from_slice(&crc.to_le_bytes());
         file.write_all_at(&page, 0)?;
         let seed = crc32c::crc32c(&page[12..36]);
-        Ok(Segment { number, path: dir.join(file_name(number)), capacity, file, seed })
+        Ok(Segment { number, path: dir.join(file_name(number)), capacity, file, blocks, seed })
     }
 
     /// Makes the content durable, then the name.

@@ -167,6 +167,8 @@ impl Recovered {
             return Err(corrupt(&last.segment.path, last.tail, why));
         }
         self.state = state.clone();
+        // What had left by then may have outlived the record that said so.
+        self.kept.trim(self.state.watermarks.trim_below);
         // The segment was begun by a start or by a roll: either way its process has not said goodbye.
         self.clean = false;
         Ok(())

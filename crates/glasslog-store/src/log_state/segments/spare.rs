@@ -69,6 +69,11 @@ impl Spares {
         }
     }
 
+    /// Whether a prepared segment waits.
+    pub(super) fn is_ready(&self) -> bool {
+        matches!(*self.shared.next.lock(), Next::Ready(_))
+    }
+
     /// Segment `number`, with room for `payload_room` bytes of records: the prepared one, or made now.
     pub(super) fn take(&self, number: u64, payload_room: u64) -> io::Result<Segment> {
         let wanted = Segment::START + payload_room;
@@ -162,6 +167,7 @@ impl Shared {
         if let Some(unused) = Arc::into_inner(segment)
             && old.is_none()
             && unused.capacity == self.capacity
+            && unused.blocks == Blocks::Zeroed
         {
             *old = Some(unused);
             return;
