@@ -3,6 +3,7 @@
 use std::{
     future::Future,
     net::{IpAddr, SocketAddr},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -28,7 +29,7 @@ use crate::{
     metrics::{Metrics, Route, SiteMetrics},
     object::ObjectReader,
     openapi, page,
-    proof::proof,
+    proof::{Prover, proof},
     serve::Access,
     status,
 };
@@ -60,6 +61,7 @@ pub(crate) struct Site {
     pub(crate) mount: Mount,
     pub(crate) checkpoint: PublicCheckpoint,
     pub(crate) objects: ObjectReader,
+    pub(crate) prover: Arc<Prover>,
     pub(crate) metrics: SiteMetrics,
 }
 
@@ -80,6 +82,7 @@ impl App {
                 log: mount.log.clone(),
                 checkpoint: PublicCheckpoint::of(&mount.log),
                 objects: ObjectReader::new(mount.log.clone(), config.limits.cache_bytes),
+                prover: Prover::new(mount.log.clone()),
                 metrics: metrics.site(&mount.label),
                 mount,
             })

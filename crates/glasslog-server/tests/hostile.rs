@@ -227,10 +227,14 @@ async fn stopping_drains_what_is_under_way() {
     let next = server.until_none_is_published().await;
     let mut waiting = server.connect().await;
     waiting.send(b"POST /add?wait=published HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\nsecond").await;
+    // Being asked something, the server has time to see what was sent: that the one is sequenced and its room given
+    // back, and then that the other has its five bytes reserved.
+    while server.log.progress().sequenced.0 <= next || server.log.progress().pool_bytes > 0 {
+        assert_eq!(server.get("/health").await.status, 200);
+    }
     let mut sending = server.connect().await;
     sending.send(b"POST /add HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nthi").await;
-    // The one is sequenced, the other has its five bytes reserved; being asked, the server has time for that.
-    while server.log.progress().sequenced.0 <= next || server.log.progress().pool_bytes < 5 {
+    while server.log.progress().pool_bytes < 5 {
         assert_eq!(server.get("/health").await.status, 200);
     }
     server.ask_to_stop();
