@@ -86,7 +86,7 @@ impl SimDisk {
         self.0.lock().faults.push((operation, fault));
     }
 
-    /// From now on the disk is full, or has room again.
+    /// From now on the disk is full, or has room again. Writes into what is allocated succeed all the same.
     pub fn set_full(&self, full: bool) {
         self.0.lock().full = full;
     }
@@ -199,7 +199,9 @@ impl DiskFile for SimFile {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
         let mut world = self.world.lock();
-        let outcome = world.begin(Kind::Write);
+        let allocated = world.content(self.inode)?.len() as u64;
+        let kind = if offset + buf.len() as u64 <= allocated { Kind::Overwrite } else { Kind::Write };
+        let outcome = world.begin(kind);
         world.write(self.inode, buf, offset, outcome)
     }
 

@@ -277,7 +277,8 @@ impl Writer {
         }
         let offset = self.offset;
         let record = self.encoder.finish(self.segment.seed, self.next_sequence);
-        self.segment.file.write_all_at(record, offset).map_err(write_failed)?;
+        let written = self.segment.file.write_all_at(record, offset);
+        written.map_err(|error| write_failed(&self.segment, offset, error))?;
         self.segment.file.sync().map_err(WriteError::InDoubt)?;
         self.offset += record.len() as u64;
         self.next_sequence += 1;
@@ -505,9 +506,11 @@ fn outcome(error: WriteError) -> CommitOutcome {
     }
 }
 
-/// A write that found the disk full did not complete its record, and the next one overwrites it.
-fn write_failed(error: io::Error) -> WriteError {
-    if is_full(&error) { WriteError::Refused(error) } else { WriteError::InDoubt(error) }
+/// A write that found the disk full may have left a record that can be read back, and the next one may not fit there:
+/// what was refused must not come back, so it is wiped out, or its outcome cannot be learned.
+fn write_failed(segment: &Segment, offset: u64, error: io::Error) -> WriteError {
+    let wipe = || segment.file.write_all_at(&[0; PAGE], offset).and_then(|()| segment.file.sync());
+    if is_full(&error) && wipe().is_ok() { WriteError::Refused(error) } else { WriteError::InDoubt(error) }
 }
 
 /// What a failed preparation comes to: nothing was acknowledged, but a disk that fails must not be gone on with.

@@ -12,6 +12,8 @@ use super::Fault;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Write,
+    /// A write into what is allocated: the only one that a full disk does not refuse.
+    Overwrite,
     Name,
     Remove,
     Sync,
@@ -84,11 +86,12 @@ impl World {
         let strikes = |fault: Fault| match fault {
             Fault::Crash => true,
             Fault::SyncError => kind == Kind::Sync,
-            Fault::Full => matches!(kind, Kind::Write | Kind::Name),
-            Fault::WriteError => kind == Kind::Write,
+            Fault::Full => matches!(kind, Kind::Write | Kind::Overwrite | Kind::Name),
+            Fault::WriteError => matches!(kind, Kind::Write | Kind::Overwrite),
         };
         let Some(hit) = self.faults.iter().position(|(at, fault)| *at <= now && strikes(*fault)) else {
-            return if self.full && strikes(Fault::Full) { Err(error_of(Fault::Full)) } else { Ok(()) };
+            let no_room = self.full && matches!(kind, Kind::Write | Kind::Name);
+            return if no_room { Err(error_of(Fault::Full)) } else { Ok(()) };
         };
         let (_, fault) = self.faults.swap_remove(hit);
         self.struck_at = Some(now);
