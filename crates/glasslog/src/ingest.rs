@@ -214,14 +214,16 @@ async fn ingest(
             }
         }
     }
-    Err(Failed::new(
-        Exit::Mismatch,
-        format!(
-            "{}: another writer has logged newer records of {}/{} meanwhile, so this source may be out of date; fetch it \
-             again and repeat",
-            channel.location, channel.repo, channel.subdir
-        ),
-    ))
+    Err(out_of_date(channel))
+}
+
+fn out_of_date(channel: &Channel) -> Failed {
+    let Channel { location, repo, subdir } = channel;
+    let message = format!(
+        "{location}: another writer has logged newer records of {repo}/{subdir} meanwhile, so this source may be out of \
+         date; fetch it again and repeat"
+    );
+    Failed::new(Exit::Mismatch, message)
 }
 
 /// Reads a source once and sends it. The inner error is a 412: somebody else's newer record.

@@ -6,10 +6,12 @@
 //! DIR/index/     derived, rebuilt when missing: duplicates/
 //! DIR/tmp/       files on their way to public/; beside FS_ROOT when that moves it
 //! DIR/log.key    the signing key, 0600
+//! DIR/format     the version of all this; a newer one is refused
 //! DIR/lock       held by the process that writes; a second one beside FS_ROOT when that moves it
 //! ```
 
 use std::{
+    io::ErrorKind,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -41,6 +43,9 @@ use crate::{
 /// finishes in this time.
 const PARTIALS_KEPT_FOR: Duration = Duration::from_secs(300);
 
+/// The version of the layout above.
+const FORMAT: u32 = 1;
+
 /// A log's directory, opened and locked: what [`glasslog_log::Log::open`] wants.
 pub struct OpenDir {
     /// What the log is and how it behaves.
@@ -69,10 +74,42 @@ pub fn open(settings: &LogSettings) -> Result<OpenDir, Failed> {
         disk.create_dir_all(beside).with_context(|| format!("cannot use {}", beside.display()))?;
         locks.push(LockFile::acquire(&beside.join("lock"))?);
     }
+    check_format(disk.as_ref(), &places.dir)?;
     let (key, is_new) = key(settings, &places)?;
     let signer: Arc<dyn Signer> = Arc::new(LogSigner::new(&key)?);
     let stores = stores(settings, &places, disk)?;
     Ok(OpenDir { config: config(settings, key.name(), signer)?, stores, is_new, locks })
+}
+
+/// Refuses a directory that a newer release has laid out, and marks one that has no mark yet.
+fn check_format(disk: &RealDisk, dir: &Path) -> Result<(), Failed> {
+    let path = dir.join("format");
+    let found = match disk.read(&path, 64) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).trim().to_owned(),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let mark = || {
+                let temporary = dir.join(format!("format.{}.tmp", std::process::id()));
+                let file = disk.create_new(&temporary)?;
+                file.write_all_at(format!("{FORMAT}\n").as_bytes(), 0)?;
+                file.sync()?;
+                disk.rename(&temporary, &path)?;
+                disk.sync_dir(dir)
+            };
+            return Ok(mark().with_context(|| format!("cannot write {}", path.display()))?);
+        }
+        Err(error) => {
+            return Err(error)
+                .with_context(|| format!("cannot read {}", path.display()))
+                .map_err(Failed::from);
+        }
+    };
+    if found == FORMAT.to_string() {
+        return Ok(());
+    }
+    Err(Failed::usage(format!(
+        "{} was laid out by another release of glasslog (format {found:?}, this one knows {FORMAT}): use that release",
+        dir.display()
+    )))
 }
 
 /// Where everything of one log lies.

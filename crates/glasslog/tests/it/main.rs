@@ -1,4 +1,10 @@
 //! Everything that is tested through the real binary and real HTTP, in one test program (linked once).
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "clippy spares functions marked #[test], and not what they call"
+)]
 
 mod bench;
 mod cli;

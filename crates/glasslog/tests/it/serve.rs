@@ -153,6 +153,16 @@ fn a_key_that_others_can_read_is_refused() {
 }
 
 #[test]
+fn a_directory_of_a_newer_release_is_refused() {
+    let home = home();
+    Server::start(home.path(), &[]).stop();
+    write(home.path(), "glasslog-data/format", b"2\n");
+    let (code, _, stderr) = run(home.path(), &["serve", "--listen", "127.0.0.1:0"]);
+    assert_eq!(code, 64);
+    assert!(stderr.contains("another release of glasslog"), "{stderr}");
+}
+
+#[test]
 fn whoever_can_be_reached_by_others_needs_a_token() {
     let home = home();
     let (code, _, stderr) = run(home.path(), &["serve", "--listen", "0.0.0.0:0"]);
