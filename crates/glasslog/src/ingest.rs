@@ -1,7 +1,7 @@
 //! `glasslog ingest`: what a channel lists, into a log.
 //!
 //! For each source: take the log's published size, fetch the source, refuse it if it is older than what was sent last
-//! ([`seen`]), then read it record by record on a thread of its own and send batches, several in flight ([`send`]).
+//! (`seen`), then read it record by record on a thread of its own and send batches, several in flight (`send`).
 //! Every batch says `If-Unchanged-Since` that size, so that nobody's newer record is rolled back; when the log answers
 //! 412, the source is started again. Equal entries are not appended again, so repeating and interrupting are harmless.
 

@@ -73,7 +73,8 @@ fn show(what: &str, object: &str) {
 fn hex_dump(bytes: &[u8]) -> String {
     let row = |row: &[u8]| {
         let hex: Vec<String> = row.iter().map(|byte| format!("{byte:02x}")).collect();
-        let text: String = row.iter().map(|&byte| if byte.is_ascii_graphic() { byte as char } else { '.' }).collect();
+        let text: String =
+            row.iter().map(|&byte| if byte.is_ascii_graphic() { byte as char } else { '.' }).collect();
         format!("{:<48}  {text}", hex.join(" "))
     };
     bytes.chunks(16).map(row).collect::<Vec<_>>().join("\n")
