@@ -77,9 +77,8 @@ pub async fn run(command: VerifyCommand, out: &Output) -> Outcome {
 /// `90s`, `15m`, `24h`, `7d`, or a number of seconds.
 fn parse_age(text: &str) -> Result<Duration, String> {
     let units = [('s', 1), ('m', 60), ('h', 3600), ('d', 86_400)];
-    let unit = units.iter().find(|(suffix, _)| text.ends_with(*suffix));
-    let (number, seconds) =
-        unit.map_or((text, 1), |(suffix, seconds)| (text.trim_end_matches(*suffix), *seconds));
+    let with_unit = units.iter().find_map(|(unit, seconds)| Some((text.strip_suffix(*unit)?, *seconds)));
+    let (number, seconds) = with_unit.unwrap_or((text, 1));
     let number: Option<u64> = number.parse().ok();
     let age = number.and_then(|number| number.checked_mul(seconds)).map(Duration::from_secs);
     age.ok_or_else(|| "expected a number of seconds, or 90s, 15m, 24h, 7d".into())

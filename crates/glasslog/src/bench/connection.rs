@@ -7,7 +7,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
     Method, Request, StatusCode, Uri,
     client::conn::http1::{SendRequest, handshake},
-    header::{AUTHORIZATION, HOST, HeaderValue, RETRY_AFTER},
+    header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER},
 };
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -15,6 +15,9 @@ use url::Url;
 
 /// The longest answer that is read, in bytes: a full bundle of the largest entries.
 const MAX_ANSWER_BYTES: usize = 17 * 1024 * 1024;
+
+/// What every body is sent as: `/add-batch` demands it, `/add` takes any.
+const ENTRIES: HeaderValue = HeaderValue::from_static("application/vnd.glasslog.entries");
 
 /// How long an answer may take: `?wait=published` answers after 30 s at the latest.
 const PATIENCE: Duration = Duration::from_secs(45);
@@ -100,6 +103,9 @@ impl Connection<'_> {
         *request.method_mut() = method;
         *request.uri_mut() = uri.clone();
         request.headers_mut().insert(HOST, self.endpoint.host.clone());
+        if *request.method() == Method::POST {
+            request.headers_mut().insert(CONTENT_TYPE, ENTRIES);
+        }
         if let Some(authorization) = &self.endpoint.authorization {
             request.headers_mut().insert(AUTHORIZATION, authorization.clone());
         }

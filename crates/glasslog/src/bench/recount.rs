@@ -145,7 +145,7 @@ async fn read_back(
         match included {
             Err(error) => wrong.push(format!("index {}: {error}", ack.index)),
             Ok(included) if included.leaf != leaf => {
-                wrong.push(format!("index {} holds another entry", ack.index))
+                wrong.push(format!("index {} holds another entry", ack.index));
             }
             Ok(_) if !holds(&bundles, tree.size, ack.index, leaf) => {
                 wrong.push(format!("the bundle of index {} holds another entry", ack.index));

@@ -79,7 +79,7 @@ async fn check_chunks(
             Ok(Some(subtree)) => subtrees.push((number, subtree)),
             Ok(None) => {}
             Err(stop) if failure.as_ref().is_none_or(|(first, _)| number < *first) => {
-                failure = Some((number, stop))
+                failure = Some((number, stop));
             }
             Err(_) => {}
         }
