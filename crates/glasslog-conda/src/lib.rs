@@ -12,6 +12,7 @@ pub mod decompress;
 pub mod entry;
 pub mod names;
 pub mod repodata;
+pub mod sample;
 pub mod source;
 
 pub use conda1::{Conda1, RepoListError, path_identity, snapshot_identity};

@@ -80,6 +80,13 @@ fn a_failed_sync_stops_the_writer_and_loses_nothing() {
             history::reopen_and_check(&image, seen.clone());
         }
 
+        // The next process integrates the same entries again, to the same objects, and believes nothing of what it reads.
+        let quiet = disk.killed();
+        history::reopen_and_check(&quiet, seen.clone());
+        for image in quiet.images(2) {
+            history::reopen_and_check(&image, seen.clone());
+        }
+
         let restarted = disk.killed();
         restarted.fail_at(restarted.operations() + random.below(400), Fault::Crash);
         let _how_it_ended =

@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::Context;
 use clap::{Args, Parser};
+use glasslog_conda::sample;
 use tokio::sync::watch;
 
 use crate::{
@@ -20,11 +21,11 @@ use crate::{
     signals, verify,
 };
 
-/// A small invented channel.
-const SAMPLE: &str = include_str!("demo/repodata.json");
+/// The package of the sample channel that is verified.
+const PACKAGE: &str = "granite-core-1.2.2-h71c20f5_0.conda";
 
-/// The package that is verified.
-const PACKAGE: &str = "driftwood-1.14.0-pyhcf101f3_0.conda";
+/// Where it is listed.
+const SUBDIR: &str = "linux-64";
 
 /// Arguments of `glasslog demo`.
 #[derive(Debug, Args)]
@@ -54,15 +55,19 @@ pub async fn run(args: DemoArgs, out: &Output) -> Outcome {
     let vkey = service.logs.iter().flat_map(|log| &log.vkeys).next().cloned().unwrap_or_default();
     let tour = Tour { url: &url, vkey: &vkey, channel: &channel, seen: args.dir.join("seen") };
     let (stop, stopping) = watch::channel(false);
-    let serving = tokio::spawn(service.run(stopping));
+    let mut serving = tokio::spawn(service.run(stopping));
 
     let toured = tokio::select! {
         toured = tour.run(&args.dir, out) => toured,
         () = service::until(shutdown.clone()) => Ok(()),
+        ended = &mut serving => return ended?.map(|_| Exit::Ok),
     };
     if toured.is_ok() && !args.once {
         what_next(&tour, out);
-        service::until(shutdown).await;
+        tokio::select! {
+            () = service::until(shutdown) => {}
+            ended = &mut serving => return ended?.map(|_| Exit::Ok),
+        }
     }
     stop.send_replace(true);
     serving.await??;
@@ -91,28 +96,41 @@ async fn start(args: &DemoArgs) -> Result<Service, Failed> {
 
 /// The sample channel, and the same one after somebody has changed a package.
 struct Channel {
-    honest: PathBuf,
+    honest: Vec<PathBuf>,
     tampered: PathBuf,
 }
 
 impl Channel {
     fn write(dir: &Path) -> Result<Channel, Failed> {
-        let repodata: serde_json::Value = serde_json::from_str(SAMPLE)?;
-        let hash = repodata["packages.conda"][PACKAGE]["sha256"].as_str().unwrap_or_default();
-        let another_hash: String = hash.chars().rev().collect();
-        let write = |name: &str, content: &str| {
-            let path = dir.join(name).join("noarch").join("repodata.json");
+        let write = |channel: &str, subdir: &str, content: &[u8]| {
+            let path = dir.join(channel).join(subdir).join("repodata.json");
             let write = || {
                 fs::create_dir_all(path.parent().unwrap_or(dir))?;
-                File::create(&path)?.write_all(content.as_bytes())
+                File::create(&path)?.write_all(content)
             };
             write().with_context(|| format!("cannot write {}", path.display())).map(|()| path.clone())
         };
-        Ok(Channel {
-            honest: write("channel", SAMPLE)?,
-            tampered: write("tampered", &SAMPLE.replace(hash, &another_hash))?,
-        })
+        let honest = sample::SUBDIRS.iter().map(|(subdir, content)| write("channel", subdir, content));
+        let honest = honest.collect::<Result<_, _>>()?;
+        Ok(Channel { honest, tampered: write("tampered", SUBDIR, &tampered()?)? })
     }
+
+    fn honest(&self) -> &Path {
+        let listed =
+            self.honest.iter().find(|path| path.parent().is_some_and(|parent| parent.ends_with(SUBDIR)));
+        listed.map_or(Path::new(""), PathBuf::as_path)
+    }
+}
+
+/// The repodata that lists the package, with another hash for it.
+fn tampered() -> Result<Vec<u8>, Failed> {
+    let mut repodata: serde_json::Value = serde_json::from_slice(sample::LINUX_64)?;
+    if let Some(serde_json::Value::String(hash)) =
+        repodata.pointer_mut(&format!("/packages.conda/{PACKAGE}/sha256"))
+    {
+        *hash = hash.chars().rev().collect();
+    }
+    Ok(serde_json::to_vec_pretty(&repodata)?)
 }
 
 /// The commands of the tour.
@@ -125,24 +143,17 @@ struct Tour<'a> {
 
 impl Tour<'_> {
     fn ingest(&self) -> Vec<String> {
-        let (source, seen) = (self.channel.honest.display(), self.seen.display());
-        words(&[
-            "ingest",
-            "conda",
-            &source.to_string(),
-            "--repo",
-            "demo",
-            "--log-url",
-            self.url,
-            "--state-dir",
-            &seen.to_string(),
-        ])
+        let mut command = words(&["ingest", "conda"]);
+        command.extend(self.channel.honest.iter().map(|path| path.display().to_string()));
+        let seen = self.seen.display().to_string();
+        command.extend(words(&["--repo", sample::REPO, "--log-url", self.url, "--state-dir", &seen]));
+        command
     }
 
     fn verify(&self, repodata: &Path) -> Vec<String> {
         let repodata = repodata.display().to_string();
         let mut command =
-            words(&["verify", "record", "--repo", "demo", "--subdir", "noarch", "--file", PACKAGE]);
+            words(&["verify", "record", "--repo", sample::REPO, "--subdir", SUBDIR, "--file", PACKAGE]);
         command.extend(words(&["--repodata", &repodata, "--log-url", self.url, "--vkey", self.vkey]));
         command
     }
@@ -151,7 +162,7 @@ impl Tour<'_> {
         let title = format!("A log of your own is running on {}, in {}.", self.url, dir.display());
         out.line(out.paint(Tone::Strong, title));
         step(1, "A channel's packages go into the log", self.ingest(), Exit::Ok, out).await?;
-        step(2, "One of them is checked, with proof", self.verify(&self.channel.honest), Exit::Ok, out)
+        step(2, "One of them is checked, with proof", self.verify(self.channel.honest()), Exit::Ok, out)
             .await?;
         let tampered = self.verify(&self.channel.tampered);
         step(3, "Somebody hands you repodata with another hash for it", tampered, Exit::Mismatch, out).await

@@ -5,11 +5,11 @@ use crate::support::{glasslog, home, run};
 #[test]
 fn the_tour_ends_well_and_can_be_repeated() {
     let home = home();
-    for (new, already) in [(8, 0), (0, 8)] {
+    for (new, already) in [(60, 0), (0, 60)] {
         let (code, stdout, stderr) = run(home.path(), &["demo", "--once", "--listen", "127.0.0.1:0"]);
         assert_eq!(code, 0, "{stdout}{stderr}");
         assert!(stdout.contains(&format!("+{new} new  {already} already logged")), "{stdout}");
-        assert!(stdout.contains("$ glasslog verify record --repo demo"), "{stdout}");
+        assert!(stdout.contains("$ glasslog verify record --repo sample"), "{stdout}");
         assert!(stdout.contains("(exit code 1)"), "the tampered record is found: {stdout}");
         assert!(stdout.lines().all(|line| line.len() < 400), "{stdout}");
     }
