@@ -202,6 +202,9 @@ fn open(disk: &SimDisk, segment_bytes: u64) -> Result<(Log, Workers), Failure> {
         state: Arc::new(SegmentLogState::open(shared(), &dir.join("state"), options)?),
         duplicates: Arc::new(Table::open(shared(), &dir.join("duplicates"))?),
     };
+    // Invariant 11: what has left the log state is in the durable table of duplicates, also after any loss of power.
+    let trimmed = stores.state.view()?.watermarks.trim_below;
+    assert!(trimmed <= stores.duplicates.covered(), "{trimmed} is trimmed");
     Log::open(config(), stores)
 }
 
