@@ -102,7 +102,7 @@ pub enum Kind {
 ///
 /// [`Failed`].
 pub async fn run(args: BenchArgs, out: &Output) -> Outcome {
-    let endpoint = Endpoint::new(&args.url, args.log.api_key.as_deref()).map_err(Failed::usage)?;
+    let endpoint = Endpoint::new(&args.url, args.log.token()?.as_deref()).map_err(Failed::usage)?;
     let fdatasync = args.disk.as_deref().map(disk::fdatasync_p50).transpose()?;
     if let Some(path) = &args.get {
         return reads(&args, &endpoint, path, out).await;

@@ -6,10 +6,12 @@ use clap::{Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
 
 use crate::{
     bench, config, demo,
-    exit::{Exit, Outcome},
+    exit::{Exit, Failed, OrExit, Outcome},
     fsck, ingest, keys,
     output::{Colour, Output},
-    recover, serve, verify,
+    recover, serve,
+    settings::{layers, values},
+    verify,
 };
 
 /// Transparency log for package ecosystems.
@@ -55,9 +57,34 @@ pub struct LogArgs {
     /// c2sp.org/tlog-policy file: keys of log and witnesses, and the quorum
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
-    /// Token for writes
+    /// Token for writes; of several with commas between, as a server has them, the first
     #[arg(long, value_name = "TOKEN", env = "API_KEY", hide_env_values = true)]
     pub api_key: Option<String>,
+    /// Read the token for writes from this file
+    #[arg(long, value_name = "FILE", env = "API_KEY_FILE")]
+    pub api_key_file: Option<PathBuf>,
+}
+
+impl LogArgs {
+    /// The token that writes carry, if there is one; `--api-key` goes before `--api-key-file`.
+    ///
+    /// The server's `API_KEY` may name several, so that tokens can be changed; each of them is taken.
+    ///
+    /// # Errors
+    ///
+    /// [`Failed`] with 64 when the file cannot be read or is far too long for a token.
+    pub fn token(&self) -> Result<Option<String>, Failed> {
+        let first = |text: &str| values::list(text).next().map(str::to_owned);
+        if let Some(token) = self.api_key.as_deref().and_then(first) {
+            return Ok(Some(token));
+        }
+        // An empty variable is unset, as it is for the server.
+        let Some(path) = self.api_key_file.as_deref().filter(|path| !path.as_os_str().is_empty()) else {
+            return Ok(None);
+        };
+        let text = layers::read_text(path).or_exit(Exit::Usage)?;
+        Ok(first(&text))
+    }
 }
 
 /// What to do.
@@ -152,6 +179,31 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_token_is_the_first_of_the_list_or_stands_in_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("token");
+        std::fs::write(&file, " from-file ,second\n").unwrap();
+        for (api_key, file, expected) in [
+            (None, None, Ok(None)),
+            (Some(""), None, Ok(None)),
+            (Some("a"), None, Ok(Some("a"))),
+            (Some(" a , b"), Some(&file), Ok(Some("a"))),
+            (None, Some(&file), Ok(Some("from-file"))),
+            (Some(""), Some(&file), Ok(Some("from-file"))),
+            (None, Some(&PathBuf::new()), Ok(None)),
+            (None, Some(&dir.path().join("missing")), Err(Exit::Usage)),
+        ] {
+            let args = LogArgs {
+                api_key: api_key.map(str::to_owned),
+                api_key_file: file.cloned(),
+                ..LogArgs::default()
+            };
+            let found = args.token().map_err(|failed| failed.exit);
+            assert_eq!(found, expected.map(|token| token.map(str::to_owned)), "{api_key:?} {file:?}");
+        }
     }
 
     /// The spellings that other tools drive (DESIGN §7).

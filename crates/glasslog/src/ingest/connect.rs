@@ -80,6 +80,7 @@ impl Log {
     ///
     /// [`Failed`] with 64 when no log is named, 4 when it cannot be reached or serves no checkpoint.
     pub(super) async fn connect(args: &LogArgs) -> Result<Log, Failed> {
+        let api_key = args.token()?;
         let target = Target::of(args)?;
         let http = HttpSource::new(target.url()?).or_exit(Exit::Usage)?;
         let (client, add_batch) = (http.client().clone(), http.url("add-batch"));
@@ -88,8 +89,7 @@ impl Log {
         let described = source.log_json().await.or_exit(Exit::LogFailure)?.unwrap_or_default();
         // Nothing here is trusted: limits are only ever made smaller, and the schema only decides about a warning.
         let described: Described = serde_json::from_slice(&described).unwrap_or_default();
-        let bounds = Bounds::of(&described.limits, args.api_key.is_none());
-        let api_key = args.api_key.clone().filter(|key| !key.is_empty());
+        let bounds = Bounds::of(&described.limits, api_key.is_none());
         let knows_conda = described.personality.is_some_and(|schema| schema.starts_with("conda-"));
         Ok(Log { origin: checkpoint.origin, bounds, knows_conda, client, add_batch, api_key, source })
     }

@@ -281,7 +281,7 @@ fn as_text(value: &Value) -> Option<String> {
     }
 }
 
-fn read_text(path: &Path) -> Result<String, SettingsError> {
+pub(crate) fn read_text(path: &Path) -> Result<String, SettingsError> {
     let failed = |source| SettingsError::File { path: path.to_owned(), source };
     let length = std::fs::metadata(path).map_err(failed)?.len();
     if length > MAX_FILE_BYTES {

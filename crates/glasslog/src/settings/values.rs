@@ -87,7 +87,7 @@ pub(super) fn networks(text: &str) -> Result<Vec<IpNet>, String> {
 }
 
 /// The members of a list with commas between.
-pub(super) fn list(text: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn list(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|part| !part.is_empty())
 }
 

@@ -22,6 +22,8 @@ fn the_environment_does_not_reach_it() {
     let mut demo = glasslog(home.path());
     demo.args(["demo", "--once", "--listen", "127.0.0.1:0"])
         .env("S3_BUCKET", "b")
+        .env("API_KEY", "s3cret")
+        .env("API_KEY_FILE", "/does/not/exist")
         .env("LOG_ORIGIN", "example.org/x");
     assert_eq!(demo.output().unwrap().status.code(), Some(0));
 }

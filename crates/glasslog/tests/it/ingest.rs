@@ -146,6 +146,13 @@ fn what_cannot_work_is_said() {
     let mut with_key = glasslog(home.path());
     with_key.args(source).args(["--repo", "mine", "--log-url", &server.url]).env("API_KEY", "s3cret");
     assert_eq!(with_key.output().unwrap().status.code(), Some(0));
+    // The variables that the server itself was given: a list, or a file with one.
+    write(home.path(), "token", b"s3cret,next\n");
+    for (name, value) in [("API_KEY", "s3cret,next"), ("API_KEY_FILE", "token")] {
+        let mut with_key = glasslog(home.path());
+        with_key.args(source).args(["--repo", "mine", "--log-url", &server.url]).env(name, value);
+        assert_eq!(with_key.output().unwrap().status.code(), Some(0), "{name}");
+    }
     let (code, _, stderr) =
         ingest(home.path(), &server, &["missing.json", "--repo", "m", "--subdir", "noarch"]);
     assert_eq!((code, stderr.contains("cannot read missing.json")), (5, true), "{stderr}");
