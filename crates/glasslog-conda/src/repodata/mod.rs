@@ -8,7 +8,8 @@
 //! **A file that is listed twice** is noticed by fingerprints of the names, about 9 bytes for each of the first
 //! [`MAX_WATCHED_NAMES`]. The same record twice is one entry. Of different ones v3's is logged (FORMATS §4), else the
 //! first. Sections may come in any order, and conda writes v3 last, when the other record has been handed over
-//! already: then v3's comes after it with [`RecordEntry::overrides`] set, and is the newest of that path in the log.
+//! already: then v3's comes after it with [`RecordEntry::overrides`] set. Who sends entries to a log reads the file once
+//! before, and leaves out the record that is overridden: sent again and again, the two would follow each other for ever.
 //!
 //! **Memory**: 256 KiB of input, at most 1 MiB while a long record is looked at, one entry, and the names: less than
 //! 12 MiB.
@@ -58,7 +59,7 @@ pub struct RecordEntry<'a> {
     pub md5_only: bool,
     /// The record has no canonical form, or is too long; why.
     pub meta_raw: Option<Reason>,
-    /// Another record of this path was handed over before, and this one is to be logged after it.
+    /// Another record of this path was handed over before, and this one is to be logged in its place.
     pub overrides: bool,
 }
 

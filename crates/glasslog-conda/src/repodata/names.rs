@@ -46,16 +46,19 @@ impl Names {
         Names { shards: vec![Vec::new(); SHARDS], count: 0, hasher: DefaultHashBuilder::default() }
     }
 
-    /// Notes that `file` is listed with `record`.
+    /// Notes that `file` is listed with `record`. The first record of v3 takes the place of one outside it.
     pub(super) fn note(&mut self, file: &str, section: Section, record: &[u8]) -> Listed {
         let name = self.hasher.hash_one(file);
         let record = self.hasher.hash_one(record) & RECORD_MASK;
         let shard = usize::try_from(name >> 50).unwrap_or_default() % SHARDS;
         let Some(shard) = self.shards.get_mut(shard) else { return Listed::Unwatched };
         let name = name << NAME_SHIFT;
-        if let Some(known) = shard.iter().find(|known| (*known ^ name) >> NAME_SHIFT == 0) {
-            let alike = known & RECORD_MASK == record;
-            return if alike { Listed::Alike } else { Listed::Differs { in_v3: known & V3_BIT != 0 } };
+        if let Some(known) = shard.iter_mut().find(|known| (**known ^ name) >> NAME_SHIFT == 0) {
+            let (alike, in_v3) = (*known & RECORD_MASK == record, *known & V3_BIT != 0);
+            if section == Section::V3 && !in_v3 {
+                *known = (*known & !RECORD_MASK) | V3_BIT | record;
+            }
+            return if alike { Listed::Alike } else { Listed::Differs { in_v3 } };
         }
         if self.count == MAX_WATCHED_NAMES {
             return Listed::Unwatched;

@@ -1,8 +1,10 @@
 //! Repodata to batches, on a thread of its own: the parser blocks when the log is slower, so memory stays bounded.
 
 use std::{
+    collections::HashSet,
+    convert::Infallible,
     fs::File,
-    io::{self, BufWriter, Write},
+    io::{self, BufWriter, Seek, Write},
     path::{Path, PathBuf},
 };
 
@@ -10,7 +12,7 @@ use anyhow::{Context, anyhow};
 use bytes::Bytes;
 use glasslog_conda::{
     decompress::decompress,
-    repodata::{self, Event, Fault, RecordEntry},
+    repodata::{self, Event, Fault, RecordEntry, Section},
 };
 use indicatif::ProgressBar;
 use tokio::sync::mpsc;
@@ -25,8 +27,6 @@ pub(super) struct Batch {
     pub(super) framed: Bytes,
     /// How many.
     pub(super) entries: usize,
-    /// An earlier batch may hold another record of the same file, and this one is to come after it.
-    pub(super) overrides: bool,
 }
 
 /// One reading of one source.
@@ -73,19 +73,25 @@ enum Stop {
 impl Reading {
     /// Reads the source to its end, or as far as it goes.
     pub(super) fn run(self) -> Ended {
-        let Reading { channel, fetched, bounds, limit, jsonl, batches, progress } = self;
+        let Reading { channel, mut fetched, bounds, limit, jsonl, batches, progress } = self;
         let mut visitor = Visitor {
             found: Found::default(),
             forming: Vec::with_capacity(bounds.bytes),
             entries: 0,
             bounds,
             limit,
+            overridden: HashSet::new(),
             jsonl,
             batches,
             progress,
         };
-        let plain = match decompress(fetched.file) {
-            Ok((_, plain)) => plain,
+        let looked = overridden(&mut fetched.file, &channel);
+        let opened = looked.and_then(|overridden| Ok((overridden, decompress(fetched.file)?)));
+        let plain = match opened {
+            Ok((overridden, (_, plain))) => {
+                visitor.overridden = overridden;
+                plain
+            }
             Err(error) => {
                 return visitor
                     .end(Some(anyhow!(error).context(format!("cannot read {}", channel.location)).into()));
@@ -113,12 +119,33 @@ impl Reading {
     }
 }
 
+/// Files that v3 lists with another record than `packages` or `packages.conda` before it: v3's is logged and no other
+/// (FORMATS §4). Both would be appended by every run, each as the successor of the other.
+///
+/// A source that cannot be read to its end gives what comes before; the second reading ends there too, and says why.
+fn overridden(file: &mut File, channel: &Channel) -> io::Result<HashSet<String>> {
+    let mut files = HashSet::new();
+    let (_, plain) = decompress(&*file)?;
+    let _told_by_the_second_reading = repodata::read(plain, &channel.repo, &channel.subdir, |event| {
+        if let Event::Record(record) = event
+            && record.overrides
+        {
+            files.insert(record.path.to_owned());
+        }
+        Ok::<_, Infallible>(())
+    });
+    file.rewind()?;
+    Ok(files)
+}
+
 struct Visitor {
     found: Found,
     forming: Vec<u8>,
     entries: usize,
     bounds: Bounds,
     limit: Option<u64>,
+    /// Paths whose record outside v3 is not to be logged.
+    overridden: HashSet<String>,
     jsonl: Option<Jsonl>,
     batches: mpsc::Sender<Batch>,
     progress: ProgressBar,
@@ -140,6 +167,9 @@ impl Visitor {
     }
 
     fn record(&mut self, record: &RecordEntry<'_>) -> Result<(), Stop> {
+        if record.section != Section::V3 && self.overridden.contains(record.path) {
+            return Ok(());
+        }
         if self.limit.is_some_and(|limit| self.found.records >= limit) {
             return Err(Stop::Limit);
         }
@@ -153,29 +183,29 @@ impl Visitor {
         }
         let full = self.entries >= self.bounds.entries
             || self.forming.len() + 2 + record.entry.len() > self.bounds.bytes;
-        if full || record.overrides {
-            self.hand_over(false)?;
+        if full {
+            self.hand_over()?;
         }
         self.forming.extend_from_slice(&length.to_be_bytes());
         self.forming.extend_from_slice(record.entry);
         self.entries += 1;
         self.found.records += 1;
         self.progress.inc(1);
-        if record.overrides { self.hand_over(true) } else { Ok(()) }
+        Ok(())
     }
 
-    fn hand_over(&mut self, overrides: bool) -> Result<(), Stop> {
+    fn hand_over(&mut self) -> Result<(), Stop> {
         if self.entries == 0 {
             return Ok(());
         }
         let framed = Bytes::from(std::mem::replace(&mut self.forming, Vec::with_capacity(self.bounds.bytes)));
-        let batch = Batch { framed, entries: std::mem::take(&mut self.entries), overrides };
+        let batch = Batch { framed, entries: std::mem::take(&mut self.entries) };
         self.batches.blocking_send(batch).map_err(|_| Stop::NobodyListens)
     }
 
     fn end(mut self, failed: Option<Failed>) -> Ended {
         // What was read before the trouble is as good as any other record, and is sent.
-        let _nobody_listens = self.hand_over(false);
+        let _nobody_listens = self.hand_over();
         Ended { found: self.found, jsonl: self.jsonl, failed }
     }
 }
@@ -217,13 +247,14 @@ impl Jsonl {
 #[cfg(test)]
 mod tests {
     use glasslog_conda::names::{Repo, Subdir};
+    use glasslog_core::entry_bundle::EntryBundle;
 
     use super::*;
 
     fn read(repodata: &str, bounds: Bounds, limit: Option<u64>) -> (Ended, Vec<Batch>) {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(repodata.as_bytes()).unwrap();
-        io::Seek::rewind(&mut file).unwrap();
+        file.rewind().unwrap();
         let (batches, mut incoming) = mpsc::channel(64);
         let reading = Reading {
             channel: Channel {
@@ -259,15 +290,29 @@ mod tests {
     }
 
     #[test]
-    fn an_overriding_record_is_a_batch_of_its_own() {
+    fn what_v3_overrides_is_not_sent() {
         let repodata =
             r#"{"packages":{"a-1-0.tar.bz2":{"x":1},"b-1-0.tar.bz2":{}},"v3":{"tar.bz2":{"a-1-0":{"x":2}}}}"#;
         let (ended, batches) = read(repodata, WIDE, None);
-        assert_eq!(ended.found.conflicts, ["a-1-0.tar.bz2"]);
-        assert_eq!(
-            batches.iter().map(|batch| (batch.entries, batch.overrides)).collect::<Vec<_>>(),
-            [(2, false), (1, true)]
-        );
+        assert_eq!((ended.found.records, ended.found.conflicts), (2, vec!["a-1-0.tar.bz2".to_owned()]));
+        let bundle = EntryBundle::parse_any(&batches[0].framed).unwrap();
+        let sent: Vec<_> = bundle.iter().map(String::from_utf8_lossy).collect();
+        assert_eq!((batches.len(), sent.len()), (1, 2));
+        assert!(sent[0].contains("b-1-0.tar.bz2") && sent[1].contains(r#""meta":{"x":2}"#), "{sent:?}");
+    }
+
+    /// Two spellings of one file within v3: the first of them, whatever stands before.
+    #[test]
+    fn v3_itself_lists_a_file_twice() {
+        for packages in ["", r#""a.b.c":{"x":0}"#, r#""a.b.c":{"x":1}"#] {
+            let repodata = format!(
+                r#"{{"packages":{{{packages}}},"v3":{{"b.c":{{"a":{{"x":1}}}},"c":{{"a.b":{{"x":2}}}}}}}}"#
+            );
+            let (ended, batches) = read(&repodata, WIDE, None);
+            assert_eq!(ended.found.records, 1, "{packages}");
+            assert!(!ended.found.conflicts.is_empty(), "{packages}");
+            assert!(String::from_utf8_lossy(&batches[0].framed).contains(r#""meta":{"x":1}"#), "{packages}");
+        }
     }
 
     #[test]

@@ -38,8 +38,6 @@ pub(super) struct Sent {
     pub(super) refused: Vec<(String, String)>,
     /// The largest index that was acknowledged.
     pub(super) last_index: Option<u64>,
-    /// The indices that this run has appended, to tell our own newer records from others'.
-    appended: Vec<u64>,
 }
 
 /// Why sending stopped.
@@ -53,7 +51,7 @@ pub(super) enum SendError {
 
 /// Sends every batch that comes, up to `in_flight` at once, all conditional on `published`.
 ///
-/// A batch that overrides earlier ones waits until they are acknowledged, so that the order of one file's records is kept.
+/// They may be committed in any order: no two records are of the same file.
 pub(super) async fn send_all(
     log: &Log,
     mut incoming: mpsc::Receiver<Batch>,
@@ -63,18 +61,12 @@ pub(super) async fn send_all(
     let mut sent = Sent::default();
     let mut flying = FuturesUnordered::new();
     while let Some(batch) = incoming.recv().await {
-        let most = if batch.overrides { 0 } else { in_flight - 1 };
-        while flying.len() > most {
+        while flying.len() >= in_flight {
             if let Some(done) = flying.next().await {
                 sent.absorb(done?);
             }
         }
-        if batch.overrides {
-            let done = send_override(log, batch, published, &sent).await?;
-            sent.absorb(done);
-        } else {
-            flying.push(send(log, batch, published));
-        }
+        flying.push(send(log, batch, published));
     }
     while let Some(done) = flying.next().await {
         sent.absorb(done?);
@@ -94,19 +86,6 @@ impl Sent {
         self.already_logged += other.already_logged;
         self.refused.extend(other.refused);
         self.last_index = self.last_index.max(other.last_index);
-        self.appended.extend(other.appended);
-    }
-}
-
-/// A record that follows another of the same file which this run has just appended: that one is no stranger's, so the
-/// condition is moved past it, and past nobody else's.
-async fn send_override(log: &Log, batch: Batch, published: TreeSize, sent: &Sent) -> Result<Sent, SendError> {
-    match send(log, batch.clone(), published).await {
-        Err(SendError::Changed(why)) => match number_after(&why, "at index ") {
-            Some(index) if sent.appended.contains(&index) => send(log, batch, TreeSize(index + 1)).await,
-            _ => Err(SendError::Changed(why)),
-        },
-        settled => settled,
     }
 }
 
@@ -239,7 +218,6 @@ fn acknowledged(text: &str, entries: usize) -> Option<Sent> {
             sent.already_logged += 1;
         } else {
             sent.new += 1;
-            sent.appended.push(index);
         }
         sent.last_index = sent.last_index.max(Some(index));
         lines += 1;
@@ -259,7 +237,7 @@ fn without(batch: &Batch, line: usize) -> Option<(String, Batch)> {
         serde_json::from_slice::<Named>(refused).map_or_else(|_| format!("entry {line}"), |named| named.path);
     let kept = bundle.iter().enumerate().filter(|(position, _)| position + 1 != line).map(|(_, entry)| entry);
     let framed = entry_bundle::encode(kept).ok()?.into();
-    Some((path, Batch { framed, entries: batch.entries - 1, overrides: batch.overrides }))
+    Some((path, Batch { framed, entries: batch.entries - 1 }))
 }
 
 /// The number that follows `words` in a message of the log.
@@ -281,7 +259,6 @@ mod tests {
     fn acknowledgements_are_counted_and_complete() {
         let sent = acknowledged("7\n3 dup\n8\n", 3).unwrap();
         assert_eq!((sent.new, sent.already_logged, sent.last_index), (2, 1, Some(8)));
-        assert_eq!(sent.appended, [7, 8]);
         for (text, entries, why) in [
             ("7\n", 2, "one is missing"),
             ("7\n8\n", 1, "one too many"),
@@ -297,7 +274,7 @@ mod tests {
         let framed =
             entry_bundle::encode([br#"{"path":"noarch/a"}"#.as_slice(), br#"{"path":"noarch/b"}"#, b"{}"])
                 .unwrap();
-        let batch = Batch { framed: framed.into(), entries: 3, overrides: false };
+        let batch = Batch { framed: framed.into(), entries: 3 };
         let (path, rest) = without(&batch, 2).unwrap();
         assert_eq!((path.as_str(), rest.entries), ("noarch/b", 2));
         let left = entry_bundle::encode([br#"{"path":"noarch/a"}"#.as_slice(), b"{}"]).unwrap();
@@ -308,7 +285,7 @@ mod tests {
     #[test]
     fn numbers_in_messages() {
         assert_eq!(number_after("line 12: wrong", "line "), Some(12));
-        assert_eq!(number_after("with other bytes at index 7; fetch", "at index "), Some(7));
+        assert_eq!(number_after("at line 7", "line "), Some(7));
         assert_eq!(number_after("nothing", "line "), None);
     }
 }
