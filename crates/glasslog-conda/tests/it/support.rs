@@ -45,7 +45,7 @@ pub(crate) fn reading_of(repo: &str, subdir: &str, repodata: impl Read) -> Readi
             Event::Removed { file } => given.removed.push(file.to_owned()),
             Event::Refused { name, why, .. } => given.remarks.push(format!("refused {name}: {why}")),
             Event::Conflict { file, section } => {
-                given.remarks.push(format!("conflict {file} in {section:?}"))
+                given.remarks.push(format!("conflict {file} in {section:?}"));
             }
             Event::UnknownKey { key } => given.remarks.push(format!("unknown key {key}")),
         }
