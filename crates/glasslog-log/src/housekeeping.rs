@@ -1,7 +1,7 @@
 //! What can wait: spilling and merging the duplicates table, and removing partial tiles that are superseded.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{Arc, mpsc},
     time::{Duration, Instant},
 };
@@ -33,53 +33,80 @@ pub(crate) enum Chore {
 pub(crate) struct Housekeeper {
     log: Arc<Shared>,
     chores: mpsc::Receiver<Chore>,
-    /// Partial objects that were public, and when they last were.
-    partials: HashMap<String, Instant>,
+    /// Partial objects that were public, and since when they are known to be superseded.
+    partials: HashMap<String, Option<Instant>>,
+    /// What the table could not take over for want of disk space.
+    waiting: VecDeque<Arc<Frozen>>,
 }
 
 impl Housekeeper {
     pub(crate) fn new(log: Arc<Shared>, chores: mpsc::Receiver<Chore>) -> Housekeeper {
-        let long_ago = Instant::now();
         let left = partials_of_last_tiles(log.progress.published());
-        Housekeeper { log, chores, partials: left.map(|path| (path, long_ago)).collect() }
+        let partials = left.map(|path| (path, None)).collect();
+        Housekeeper { log, chores, partials, waiting: VecDeque::new() }
     }
 
     pub(crate) fn run(mut self) -> Result<(), Failure> {
         let mut sweep_at = Instant::now() + SWEEP_EVERY;
         loop {
             match self.chores.recv_timeout(sweep_at.saturating_duration_since(Instant::now())) {
-                Ok(Chore::Absorb(frozen)) => self.log.duplicates.absorb(&frozen)?,
+                Ok(Chore::Absorb(frozen)) => {
+                    self.waiting.push_back(frozen);
+                    self.absorb()?;
+                }
                 Ok(Chore::Published { paths }) => {
-                    let now = Instant::now();
-                    self.partials.extend(paths.into_iter().map(|path| (path, now)));
+                    self.partials.extend(paths.into_iter().map(|path| (path, None)));
                 }
                 Ok(Chore::End) | Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(()),
                 Err(mpsc::RecvTimeoutError::Timeout) => {
-                    self.sweep()?;
+                    self.absorb()?;
+                    self.sweep();
                     sweep_at = Instant::now() + SWEEP_EVERY;
                 }
             }
         }
     }
 
+    /// Hands what waits to the table. A full disk is no failure (invariant 7): it is tried again with the next sweep.
+    fn absorb(&mut self) -> Result<(), Failure> {
+        while let Some(frozen) = self.waiting.front() {
+            let absorbed = self.log.duplicates.absorb(frozen).and_then(|()| self.log.duplicates.merge());
+            match absorbed {
+                Err(full) if full.is_full_disk() => {
+                    tracing::warn!(error = %crate::chain(&full), "the duplicates table waits for disk space");
+                    if self.log.duplicates.covered() < frozen.up_to() {
+                        return Ok(());
+                    }
+                }
+                other => other?,
+            }
+            self.waiting.pop_front();
+        }
+        Ok(())
+    }
+
     /// Removes partial objects whose *full* object has been public for some time (tlog-tiles: never before).
-    fn sweep(&mut self) -> Result<(), Failure> {
+    fn sweep(&mut self) {
         let published = self.log.progress.published();
         let kept_for = self.log.config.partials_kept_for;
-        let superseded: Vec<String> = self
-            .partials
-            .iter()
-            .filter(|(path, public_at)| public_at.elapsed() >= kept_for && is_superseded(path, published))
-            .map(|(path, _)| path.clone())
-            .collect();
+        let mut superseded: Vec<String> = Vec::new();
+        for (path, since) in &mut self.partials {
+            if is_superseded(path, published) && since.get_or_insert_with(Instant::now).elapsed() >= kept_for
+            {
+                superseded.push(path.clone());
+            }
+        }
         if !superseded.is_empty() {
             tracing::debug!(objects = superseded.len(), "removing superseded partial tiles");
-            self.log.objects.remove(&superseded)?;
+            // What stays costs disk and is tried again.
+            if let Err(why) = self.log.objects.remove(&superseded) {
+                tracing::warn!(error = %crate::chain(&why), "superseded partial tiles stay for now");
+                return;
+            }
             superseded.iter().for_each(|path| {
                 self.partials.remove(path);
             });
         }
-        Ok(())
     }
 }
 

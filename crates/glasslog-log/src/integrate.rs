@@ -15,13 +15,18 @@ use crate::{Failure, shared::Shared};
 const READ_BYTES: usize = 8 << 20;
 /// Full objects are written when this many have filled: one barrier for all of them.
 const OBJECTS_PER_WRITE: usize = 64;
+/// Or when they have so many bytes.
+const BYTES_PER_WRITE: usize = 16 << 20;
 
 /// Grows the tree. Reads from the log state alone, so that another process could do it.
 pub(crate) struct Integrator {
     log: Arc<Shared>,
     edge: Edge,
-    /// Full tiles and bundles that are not written yet.
+    /// Full tiles and bundles that are not written yet, and their bytes.
     filled: Vec<NewObject>,
+    filled_bytes: usize,
+    /// Bytes of entries that were hashed and whose objects were not all written.
+    grown_bytes: u64,
     /// Below this size an unclean stop may have left objects that only *read* as if they were durable.
     doubtful_below: TreeSize,
     /// [`Existing::Rewrite`] until a barrier at or above that size has returned (storage.md §4).
@@ -31,7 +36,15 @@ pub(crate) struct Integrator {
 impl Integrator {
     pub(crate) fn new(log: Arc<Shared>, edge: Edge, doubtful_below: TreeSize) -> Integrator {
         let existing = if edge.size() < doubtful_below { Existing::Rewrite } else { Existing::Trust };
-        Integrator { log, edge, filled: Vec::new(), doubtful_below, existing }
+        Integrator {
+            log,
+            edge,
+            filled: Vec::new(),
+            filled_bytes: 0,
+            grown_bytes: 0,
+            doubtful_below,
+            existing,
+        }
     }
 
     /// The size of the tree so far.
@@ -56,10 +69,11 @@ impl Integrator {
                 )));
             }
             for batch in &batches {
-                self.grow(batch)?;
-                if self.filled.len() >= OBJECTS_PER_WRITE {
+                // Before growing, so that a full disk that refuses the write also ends the growth.
+                if self.filled.len() >= OBJECTS_PER_WRITE || self.filled_bytes >= BYTES_PER_WRITE {
                     self.write_filled()?;
                 }
+                self.grow(batch, target)?;
             }
         }
         Ok(())
@@ -81,15 +95,12 @@ impl Integrator {
         Ok(Watermarks { objects_durable: self.size(), trim_below: TreeSize::ZERO })
     }
 
-    /// The paths of the partial objects of the present size.
-    pub(crate) fn partial_paths(&self) -> Vec<String> {
-        Edge::objects_at(self.size()).map(|path| path.to_string()).collect()
-    }
-
-    fn grow(&mut self, batch: &Batch) -> Result<(), Failure> {
+    fn grow(&mut self, batch: &Batch, target: TreeSize) -> Result<(), Failure> {
         let mut leaves = Vec::with_capacity(batch.slots.len());
         let mut entries = Vec::with_capacity(batch.slots.len());
-        for (index, slot) in batch.indexed().filter(|(index, _)| index.0 >= self.edge.size().0) {
+        let size = self.size();
+        let wanted = |index: LeafIndex| target.contains(index) && !size.contains(index);
+        for (index, slot) in batch.indexed().filter(|(index, _)| wanted(*index)) {
             let (leaf_hash, bytes) = match slot {
                 Slot::Entry { bytes, leaf_hash, .. } => (*leaf_hash, bytes.clone()),
                 Slot::Anchor => self.anchor(index)?,
@@ -99,13 +110,12 @@ impl Integrator {
         }
         let mut filled = Vec::new();
         self.edge.grow(&leaves, entries.iter().map(AsRef::as_ref), self.log.config.hasher, &mut filled)?;
-        self.filled.extend(
-            filled
-                .into_iter()
-                .map(|(path, bytes)| NewObject { path: path.to_string(), bytes: Bytes::from(bytes) }),
-        );
-        let bytes = entries.iter().map(|entry| entry.len() as u64).sum();
-        self.log.progress.integrated(self.size(), bytes);
+        for (path, bytes) in filled {
+            self.filled_bytes += bytes.len();
+            self.filled.push(NewObject { path: path.to_string(), bytes: Bytes::from(bytes) });
+        }
+        self.grown_bytes += entries.iter().map(|entry| entry.len() as u64).sum::<u64>();
+        self.log.progress.set_integrated(self.size());
         Ok(())
     }
 
@@ -122,6 +132,8 @@ impl Integrator {
         // Kept until the write has succeeded: on a full disk the same objects are tried again.
         self.log.objects.create(&self.filled, self.existing)?;
         self.filled.clear();
+        self.filled_bytes = 0;
+        self.log.progress.left_backlog(std::mem::take(&mut self.grown_bytes));
         Ok(())
     }
 }

@@ -4,19 +4,25 @@ use std::sync::{Arc, mpsc};
 
 use glasslog_core::{
     Hash, LeafIndex, TreeSize,
-    personality::Identity,
     tile::{ResourcePath, TileId},
 };
 use glasslog_store::{
     Objects,
-    duplicates::{Frozen, Recent, Table},
-    runs::{Cancel, MergeRate, RunError},
+    duplicates::{Frozen, Recent, Table, TableView},
+    runs::{Cancel, MergeRate},
 };
 
-use crate::{Failure, Submission, housekeeping::Chore, pool::Logged};
+use parking_lot::Mutex;
+
+use crate::{Failure, Submission, housekeeping::Chore, pool::Logged, shared::Counters};
 
 /// Recent entries that are handed to the table at once: 2.9 MB of rows, and as many batches kept in the log state.
 pub(crate) const ROWS_PER_SPILL: usize = 1 << 17;
+/// Or when they have so many bytes: their batches stay in the log state until the table covers them.
+pub(crate) const BYTES_PER_SPILL: u64 = 256 << 20;
+
+/// Beyond this many recent entries adds are pushed back: the table cannot take them over, for example on a full disk.
+pub(crate) const MAX_RECENT: usize = 8 * ROWS_PER_SPILL;
 
 /// Merges write at most so much, so that no barrier finds a disk full of dirt before it (storage.md §5).
 const MERGE_BYTES_PER_S: u64 = 40 << 20;
@@ -27,6 +33,8 @@ pub(crate) struct Duplicates {
     objects: Arc<dyn Objects>,
     chores: mpsc::Sender<Chore>,
     cancel: Cancel,
+    /// Whether the table was emptied: nothing may be put into it after that, for it would have a gap.
+    emptied: Mutex<bool>,
 }
 
 impl Duplicates {
@@ -35,7 +43,7 @@ impl Duplicates {
         objects: Arc<dyn Objects>,
         chores: mpsc::Sender<Chore>,
     ) -> Duplicates {
-        Duplicates { table, objects, chores, cancel: Cancel::default() }
+        Duplicates { table, objects, chores, cancel: Cancel::default(), emptied: Mutex::new(false) }
     }
 
     /// Every entry below this size is in the table, durably.
@@ -43,32 +51,53 @@ impl Duplicates {
         self.table.covered()
     }
 
-    /// Whether looking these entries up would read from the disk; without IO, and wrong only on the safe side.
-    pub(crate) fn may_know(&self, entries: &[Submission]) -> bool {
-        entries.iter().any(|entry| self.table.may_contain(&entry.identity))
+    /// The table as it is now. Several questions to one view have one [`TableView::covered`].
+    pub(crate) fn view(&self) -> TableView {
+        self.table.view()
     }
 
-    /// For each entry the latest of its identity that the table knows. Blocks on storage.
+    /// For each entry the latest of its identity that `view` knows. Blocks on storage.
     pub(crate) fn look_up(
         &self,
+        view: &TableView,
         entries: &[Submission],
-        recorded: TreeSize,
+        progress: &Counters,
     ) -> Result<Vec<Option<Logged>>, Failure> {
+        // Read after the view was taken: whatever is in the table was below a recorded checkpoint before it got there.
+        let recorded = progress.recorded();
         let look_up = |entry: &Submission| {
-            if !self.table.may_contain(&entry.identity) {
+            if !view.may_contain(&entry.identity) {
                 return Ok(None);
             }
-            let Some(index) = self.latest(&entry.identity)? else { return Ok(None) };
+            let Some(index) = view.latest(&entry.identity)? else { return Ok(None) };
             Ok(Some(Logged { index, leaf_hash: self.leaf_hash(index, recorded)? }))
         };
         entries.iter().map(look_up).collect()
     }
 
-    /// Makes the table take over what was frozen, and merges its runs. Blocks, for seconds when a large merge is due.
+    /// Makes the table take over what was frozen.
     pub(crate) fn absorb(&self, frozen: &Frozen) -> Result<(), Failure> {
-        self.table.spill(frozen.rows(), frozen.up_to())?;
+        let emptied = self.emptied.lock();
+        if *emptied {
+            return Ok(());
+        }
+        Ok(self.table.spill(frozen.rows(), frozen.up_to())?)
+    }
+
+    /// Merges the runs of the table. Blocks, for seconds when a large merge is due.
+    pub(crate) fn merge(&self) -> Result<(), Failure> {
         while self.table.merge_step(MergeRate::BytesPerSecond(MERGE_BYTES_PER_S), &self.cancel)? {}
         Ok(())
+    }
+
+    /// Invariant 9: a damaged table is emptied, and rebuilt by the next start. To be called when the log has stopped:
+    /// until then an empty table would hide every duplicate.
+    pub(crate) fn empty(&self) {
+        let mut emptied = self.emptied.lock();
+        *emptied = true;
+        if let Err(why) = self.table.reset() {
+            tracing::error!(%why, "the damaged duplicates table cannot be emptied: remove its directory");
+        }
     }
 
     /// Ends a merge that is under way; the table stays as it was before it.
@@ -76,14 +105,14 @@ impl Duplicates {
         self.cancel.cancel();
     }
 
-    /// Hands what has become numerous in `recent` to the housekeeper, and drops what the table has taken over.
+    /// Hands what is in `recent` to the housekeeper, unless he has some already, and drops what the table has taken over.
     ///
     /// Only entries below `recorded` go: their leaf hashes can be read from tiles.
     pub(crate) fn rotate(&self, recent: &mut Recent, recorded: TreeSize) {
         let covered = self.table.covered();
         recent.drop_frozen(covered);
         let waiting = recent.len() - recent.active_len();
-        if waiting == 0 && recent.active_len() >= ROWS_PER_SPILL && recorded > covered {
+        if waiting == 0 && recorded > covered {
             let _the_housekeeper_has_ended = self.chores.send(Chore::Absorb(recent.freeze_below(recorded)));
         }
     }
@@ -93,19 +122,9 @@ impl Duplicates {
         recent.drop_frozen(self.table.covered());
         let waiting = recent.len() - recent.active_len();
         if waiting == 0 && recent.active_len() > 0 {
-            let frozen = recent.freeze_below(recorded);
-            self.table.spill(frozen.rows(), frozen.up_to())?;
+            self.absorb(&recent.freeze_below(recorded))?;
         }
         Ok(())
-    }
-
-    /// Invariant 9: a damaged table is emptied, and rebuilt by the next start; this process cannot go on without it.
-    fn latest(&self, identity: &Identity) -> Result<Option<LeafIndex>, Failure> {
-        let latest = self.table.latest(identity);
-        if let Err(RunError::Corrupt { .. }) = &latest {
-            self.table.reset()?;
-        }
-        Ok(latest?)
     }
 
     /// The leaf hash at an index below `recorded`, from its level-0 tile.

@@ -33,7 +33,7 @@ use std::{error::Error, fmt::Write, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use glasslog_core::{LeafIndex, TreeSize, tile::ResourcePath};
-use glasslog_store::log_state::SizedNote;
+use glasslog_store::{duplicates::TableView, log_state::SizedNote};
 use tokio::sync::{oneshot, watch};
 
 pub use entry::{EntryError, Submission};
@@ -170,20 +170,21 @@ impl Log {
     /// [`AddError`].
     pub async fn add(
         &self,
-        permit: Permit,
+        mut permit: Permit,
         entries: Vec<Submission>,
         unchanged_since: Option<TreeSize>,
     ) -> Result<Vec<Ack>, AddError> {
-        // Read before the filters: what the table takes over in between is then looked up again by the sequencer.
-        let found_below = self.shared.duplicates.covered();
-        let (entries, found) = if self.shared.duplicates.may_know(&entries) {
-            self.look_up(entries).await?
-        } else {
-            let none = vec![None; entries.len()];
-            (entries, none)
-        };
+        self.shared.pool.charge_entries(&mut permit, entries.len())?;
+        // What the table takes over after this view is looked up again by the sequencer.
+        let view = self.shared.duplicates.view();
+        let found_below = view.covered();
         let (answer, answered) = oneshot::channel();
-        self.shared.pool.join(Request { entries, found, found_below, unchanged_since, answer, permit })?;
+        let found = vec![None; entries.len()];
+        let mut request = Request { entries, found, found_below, unchanged_since, answer, permit };
+        if request.entries.iter().any(|entry| view.may_contain(&entry.identity)) {
+            request = self.look_up(view, request).await?;
+        }
+        self.shared.pool.join(request)?;
         answered.await.unwrap_or_else(|_| Err(self.stopped()))
     }
 
@@ -202,8 +203,8 @@ impl Log {
     pub fn prove(&self, index: LeafIndex) -> Result<Option<Bytes>, ReadError> {
         let Some(published) = self.published().borrow().clone() else { return Ok(None) };
         let proof = self.shared.reader.prove(index, &published);
-        if let Err(contradiction @ ReadError::Contradiction(_)) = &proof {
-            self.shared.fail(&contradiction.to_string());
+        if let Err(ReadError::Contradiction(what)) = &proof {
+            self.shared.fail(&Failure::Contradiction(what.clone()));
         }
         proof
     }
@@ -223,22 +224,22 @@ impl Log {
         self.shared.progress.snapshot(self.shared.pool.reserved_bytes())
     }
 
-    async fn look_up(
-        &self,
-        entries: Vec<Submission>,
-    ) -> Result<(Vec<Submission>, Vec<Option<pool::Logged>>), AddError> {
+    /// The request moves with its permit: when its future is dropped, its bytes count until the look-up has ended.
+    async fn look_up(&self, view: TableView, mut request: Request) -> Result<Request, AddError> {
         let shared = Arc::clone(&self.shared);
         let looked_up = tokio::task::spawn_blocking(move || {
-            let found = shared.duplicates.look_up(&entries, shared.progress.recorded());
-            if let Err(failure) = &found {
-                shared.fail(&chain(failure));
-            }
-            found.map(|found| (entries, found))
+            let found = shared.duplicates.look_up(&view, &request.entries, &shared.progress);
+            request.found = found.map_err(|failure| {
+                if failure.is_passing() {
+                    tracing::warn!(error = %chain(&failure), "duplicates cannot be looked up");
+                    return AddError::push_back("duplicates cannot be looked up now");
+                }
+                shared.fail(&failure);
+                AddError::Stopped(chain(&failure).into())
+            })?;
+            Ok(request)
         });
-        match looked_up.await {
-            Ok(Ok(found)) => Ok(found),
-            _ => Err(self.stopped()),
-        }
+        looked_up.await.unwrap_or_else(|_| Err(self.stopped()))
     }
 
     fn stopped(&self) -> AddError {

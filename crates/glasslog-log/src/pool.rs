@@ -72,17 +72,27 @@ impl Pool {
         Pool { waiting, changed, reserved, max_bytes, linger, enough }
     }
 
-    /// Reserves room for `bytes` and what holding them costs, before they are read.
+    /// Reserves room for `bytes` before they are read.
     pub(crate) fn admit(&self, bytes: usize) -> Result<Permit, AddError> {
-        // The bookkeeping of an entry outweighs a tiny one: count it, or a flood of 1-byte entries is unbounded.
-        const OVERHEAD_BYTES: u64 = 256;
-        let bytes = bytes as u64 + OVERHEAD_BYTES;
+        let mut permit = Permit { bytes: 0, reserved: Arc::clone(&self.reserved) };
+        self.extend(&mut permit, bytes as u64)?;
+        Ok(permit)
+    }
+
+    /// Reserves what the bookkeeping of so many entries costs: it outweighs tiny ones, and a flood of entries of 1 byte
+    /// must be bounded too.
+    pub(crate) fn charge_entries(&self, permit: &mut Permit, entries: usize) -> Result<(), AddError> {
+        const BYTES_PER_ENTRY: u64 = 256;
+        self.extend(permit, entries as u64 * BYTES_PER_ENTRY)
+    }
+
+    fn extend(&self, permit: &mut Permit, bytes: u64) -> Result<(), AddError> {
         let before = self.reserved.fetch_add(bytes, Ordering::Relaxed);
-        let permit = Permit { bytes, reserved: Arc::clone(&self.reserved) };
+        permit.bytes += bytes;
         if before + bytes > self.max_bytes {
             return Err(AddError::push_back("the pool is full"));
         }
-        Ok(permit)
+        Ok(())
     }
 
     /// Bytes reserved now.
@@ -128,6 +138,7 @@ impl Pool {
     pub(crate) fn drain(&self) -> Vec<Request> {
         let mut waiting = self.waiting.lock();
         waiting.closed = true;
+        self.changed.notify_all();
         std::mem::take(&mut waiting.requests)
     }
 }

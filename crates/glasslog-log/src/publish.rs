@@ -1,15 +1,17 @@
 //! Step 4, *publish*: cut, sign, record, make public.
 
 use std::{
+    io::ErrorKind,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use glasslog_core::{TreeSize, checkpoint::Checkpoint, note};
+use glasslog_core::{TreeSize, checkpoint::Checkpoint, note, tile::Edge};
 use glasslog_store::{
     log_state::{Epoch, SizedNote, StateError, Watermarks},
     objects::ObjectError,
+    runs::RunError,
 };
 
 use crate::{Failure, housekeeping::Chore, integrate::Integrator, sequence, shared::Shared};
@@ -46,7 +48,8 @@ impl Publisher {
                 // Invariant 7: a write that fails before its commit is tried again; adds go on while there is room.
                 Err(full) if full.is_full_disk() && !draining => {
                     tracing::warn!(error = %crate::chain(&full), "integration waits for disk space");
-                    Some(Instant::now() + FULL_DISK_PAUSE)
+                    self.log.progress.pause(FULL_DISK_PAUSE);
+                    continue;
                 }
                 Err(fatal) => return Err(fatal),
             };
@@ -66,7 +69,11 @@ impl Publisher {
         if self.recorded.is_none() {
             self.record(TreeSize::ZERO)?;
         }
-        self.make_public()
+        match self.recorded.clone() {
+            // The file was replaced and the process died: what only this process knows is still to be said.
+            Some(recorded) if self.public.as_ref() == Some(&recorded.note) => self.announce(recorded),
+            _ => self.make_public(),
+        }
     }
 
     /// One look at what there is to do.
@@ -117,10 +124,14 @@ impl Publisher {
         }
         self.log.objects.swap_checkpoint(self.public.as_deref(), &recorded.note)?;
         self.public = Some(recorded.note.clone());
-        let paths = self.integrator.partial_paths();
+        self.announce(recorded)
+    }
+
+    /// Says that a checkpoint is public: to the counters, the housekeeper, and everyone who waits for publication.
+    fn announce(&mut self, recorded: SizedNote) -> Result<(), Failure> {
+        let paths = Edge::objects_at(recorded.size).map(|path| path.to_string()).collect();
         let _the_housekeeper_has_ended = self.chores.send(Chore::Published { paths });
         self.log.progress.set_published(recorded.size);
-        // Wakes everyone who waits for publication.
         Ok(self.log.state.record_public(self.epoch, recorded)?)
     }
 }
@@ -134,7 +145,13 @@ fn next_due(last: Instant, interval: Duration) -> Instant {
 
 impl Failure {
     /// Whether nothing was committed and nothing is in doubt: there is merely no room.
-    fn is_full_disk(&self) -> bool {
-        matches!(self, Failure::Objects(ObjectError::Full { .. }) | Failure::State(StateError::Refused(_)))
+    pub(crate) fn is_full_disk(&self) -> bool {
+        match self {
+            Failure::Objects(ObjectError::Full { .. }) | Failure::Duplicates(RunError::Full { .. }) => true,
+            Failure::State(StateError::Refused(why)) => {
+                matches!(why.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+            }
+            _ => false,
+        }
     }
 }

@@ -6,7 +6,7 @@ use glasslog_core::{
     checkpoint::{Checkpoint, VerifiedCheckpoint},
     entry_bundle::EntryBundle,
     note::{Note, VerifierKey},
-    tile::{BundleId, Edge, ResourcePath},
+    tile::{BundleId, Edge, ResourcePath, TileId},
 };
 use glasslog_store::{
     Objects,
@@ -79,7 +79,15 @@ pub fn rebuild(config: &LogConfig, stores: &Stores) -> Result<Rebuilt, Failure> 
             checkpoint.size
         )));
     }
+    if view.head > checkpoint.size {
+        return Err(Failure::System(format!(
+            "the log state holds {} entries, more than the {} that are public, and is not the state that published \
+             them. Move it away and run this again; acknowledged entries from index {} on are lost then",
+            view.head, checkpoint.size, checkpoint.size
+        )));
+    }
     regrow(config, stores, checkpoint)?;
+    clear_beyond(stores, checkpoint.size)?;
     let epoch = stores.state.lease("glasslog recover")?;
     let note = stores.objects.checkpoint()?.unwrap_or_default();
     stores.state.adopt(epoch, SizedNote { size: checkpoint.size, note })?;
@@ -256,6 +264,26 @@ fn regrow(config: &LogConfig, stores: &Stores, checkpoint: &Checkpoint) -> Resul
         )));
     }
     write_again(stores, edge.partials())
+}
+
+/// Removes what was integrated and never covered by a public checkpoint: other entries will stand at those indices.
+fn clear_beyond(stores: &Stores, size: TreeSize) -> Result<(), Failure> {
+    for level in 0..8_u8 {
+        let hashes = size.0 >> (8 * u32::from(level));
+        for index in hashes / 256.. {
+            let tiles = (1..=256).map(|width| ResourcePath::Tile(TileId { level, index, width }));
+            let bundles = (1..=256).map(|width| ResourcePath::Bundle(BundleId { index, width }));
+            let beyond = tiles.chain(bundles.filter(|_| level == 0)).filter(|path| !path.is_within(size));
+            let beyond: Vec<String> = beyond.map(|path| path.to_string()).collect();
+            let full = ResourcePath::Tile(TileId { level, index, width: 256 }).to_string();
+            let more = stores.objects.get(&full, Some(0..1))?.is_some();
+            stores.objects.remove(&beyond)?;
+            if !more {
+                break;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn write_again(stores: &Stores, objects: Vec<(ResourcePath, Vec<u8>)>) -> Result<(), Failure> {

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use glasslog_core::{TreeSize, personality::Identity};
+use bytes::Bytes;
+use glasslog_core::{LeafIndex, TreeSize, personality::Identity};
 use glasslog_store::{
     duplicates::Recent,
     log_state::{Batch, BatchId, CommitOutcome, Slot},
@@ -10,7 +11,8 @@ use glasslog_store::{
 use hashbrown::HashMap;
 
 use crate::{
-    Ack, AddError, Failure,
+    Ack, AddError, Failure, Submission,
+    latest::{BYTES_PER_SPILL, MAX_RECENT, ROWS_PER_SPILL},
     pool::{Logged, Request},
     shared::Shared,
 };
@@ -22,6 +24,8 @@ pub(crate) struct Sequencer {
     recent: Recent,
     /// Every identity below this size is in `recent` or in the table.
     known: TreeSize,
+    /// Bytes of the entries that were appended since `recent` was last handed over.
+    recent_bytes: u64,
 }
 
 /// The batch that is being formed: what it appends, and what those entries make the latest of their identity.
@@ -33,7 +37,7 @@ struct Forming {
 
 impl Sequencer {
     pub(crate) fn new(log: Arc<Shared>, recent: Recent, known: TreeSize) -> Sequencer {
-        Sequencer { log, recent, known }
+        Sequencer { log, recent, known, recent_bytes: 0 }
     }
 
     /// Commits batch after batch until the pool is closed and empty.
@@ -55,13 +59,21 @@ impl Sequencer {
                 let batch = batch.collect();
                 self.commit(batch)?;
             }
-            self.log.duplicates.rotate(&mut self.recent, self.log.progress.recorded());
+            if self.recent.len() >= ROWS_PER_SPILL || self.recent_bytes >= BYTES_PER_SPILL {
+                self.log.duplicates.rotate(&mut self.recent, self.log.progress.recorded());
+                self.recent_bytes = 0;
+            }
         }
         Ok(self.recent)
     }
 
     /// One turn: decides every request against the head that the turn holds still, commits, answers.
     fn commit(&mut self, requests: Vec<Request>) -> Result<(), Failure> {
+        if self.recent.len() > MAX_RECENT {
+            let behind = || Err(AddError::push_back("the duplicates table is behind"));
+            requests.into_iter().for_each(|request| request.answer(behind()));
+            return Ok(());
+        }
         let state = Arc::clone(&self.log.state);
         let turn = state.turn(self.known)?;
         for &(identity, index, leaf_hash) in turn.appended() {
@@ -95,6 +107,7 @@ impl Sequencer {
                 return Ok(());
             }
             self.remember(&batch);
+            self.recent_bytes += forming.bytes;
             self.log.progress.committed(&batch, forming.bytes);
         }
         for (request, verdict) in decided {
@@ -111,9 +124,8 @@ impl Sequencer {
         request: &Request,
     ) -> Result<Result<Vec<Ack>, AddError>, Failure> {
         // The table may have taken over entries from `recent` since the request looked: then look again.
-        let recorded = self.log.progress.recorded();
         let again = (request.found_below < self.recent.from())
-            .then(|| self.log.duplicates.look_up(&request.entries, recorded))
+            .then(|| self.look_again(&request.entries))
             .transpose()?;
         let found = again.as_deref().unwrap_or(&request.found);
         let latest = |forming: &Forming, position: usize| {
@@ -139,10 +151,19 @@ impl Sequencer {
                 Some(same) if self.log.config.dedup && same.leaf_hash == entry.leaf_hash => {
                     Ack { index: same.index, duplicate: true }
                 }
-                _ => Ack { index: forming.append(entry), duplicate: false },
+                _ => Ack { index: forming.append(entry, request.entries.len() > 1), duplicate: false },
             }
         });
         Ok(Ok(acks.collect()))
+    }
+
+    fn look_again(&self, entries: &[Submission]) -> Result<Vec<Option<Logged>>, Failure> {
+        let view = self.log.duplicates.view();
+        if view.covered() < self.recent.from() {
+            // Emptied because it is damaged: the log is stopping, and nothing more may rest on it.
+            return Err(Failure::System("the duplicates table was emptied; restart to rebuild it".into()));
+        }
+        self.log.duplicates.look_up(&view, entries, &self.log.progress)
     }
 
     fn remember(&mut self, batch: &Batch) {
@@ -171,11 +192,14 @@ impl Forming {
         Ok(Forming { batch, latest: HashMap::new(), bytes: 0 })
     }
 
-    fn append(&mut self, entry: &crate::Submission) -> glasslog_core::LeafIndex {
+    /// Gives `entry` the next index. One entry of many is copied: its bytes are a part of a whole request's, which it
+    /// would keep in memory.
+    fn append(&mut self, entry: &Submission, is_part: bool) -> LeafIndex {
         let index = self.batch.end().next_index();
-        let &crate::Submission { ref bytes, leaf_hash, identity } = entry;
+        let &Submission { ref bytes, leaf_hash, identity } = entry;
         self.bytes += bytes.len() as u64;
-        self.batch.slots.push(Slot::Entry { bytes: bytes.clone(), leaf_hash, identity });
+        let bytes = if is_part { Bytes::copy_from_slice(bytes) } else { bytes.clone() };
+        self.batch.slots.push(Slot::Entry { bytes, leaf_hash, identity });
         self.latest.insert(identity, Logged { index, leaf_hash });
         index
     }

@@ -16,6 +16,7 @@ use glasslog_store::{
     runs::RunError,
 };
 use parking_lot::{Condvar, Mutex};
+use tokio::sync::watch;
 
 use crate::{Ack, AddError, latest::Duplicates, pool::Pool};
 
@@ -103,6 +104,11 @@ impl Failure {
         Failure::State(StateError::Durability(why))
     }
 
+    /// Whether only this reading failed, so that a later one may succeed.
+    pub(crate) fn is_passing(&self) -> bool {
+        matches!(self, Failure::Objects(ObjectError::Io { .. }) | Failure::Duplicates(RunError::Io { .. }))
+    }
+
     pub(crate) fn other(what: &str, why: impl std::fmt::Display) -> Failure {
         Failure::System(format!("{what}: {why}"))
     }
@@ -117,13 +123,24 @@ pub(crate) struct Shared {
     pub(crate) pool: Pool,
     pub(crate) progress: Counters,
     pub(crate) reader: crate::read::Reader,
+    /// Why the log has stopped; whoever supervises it watches this.
+    pub(crate) failure: watch::Sender<Option<Arc<str>>>,
 }
 
 impl Shared {
-    /// Stops the log: nothing more is accepted or signed, whoever waits is told why.
-    pub(crate) fn fail(&self, why: &str) {
+    /// Stops the log: nothing more is accepted or signed, whoever waits is told why, and so is the supervisor.
+    pub(crate) fn fail(&self, failure: &Failure) {
+        self.stop_because(&crate::chain(failure));
+        if let Failure::Duplicates(RunError::Corrupt { .. }) = failure {
+            self.duplicates.empty();
+        }
+    }
+
+    pub(crate) fn stop_because(&self, why: &str) {
+        tracing::error!(why, "the log stops");
         let why: Arc<str> = why.into();
         let _first_reason_stays = self.progress.stopped.set(Arc::clone(&why));
+        self.failure.send_if_modified(|first| first.is_none() && first.replace(Arc::clone(&why)).is_none());
         for request in self.pool.drain() {
             drop(request.permit);
             let _nobody_waits = request.answer.send(Err(AddError::Stopped(Arc::clone(&why))));
@@ -131,6 +148,9 @@ impl Shared {
         self.progress.wake();
     }
 }
+
+/// How long a refused add says that the next one would be refused too.
+const REFUSAL_HOLDS: Duration = Duration::from_secs(5);
 
 /// How far a log is, as read by requests and waited on by workers.
 #[derive(Default)]
@@ -140,10 +160,13 @@ pub(crate) struct Counters {
     recorded: AtomicU64,
     published: AtomicU64,
     published_at_unix_s: AtomicU64,
-    backlog_bytes: AtomicU64,
+    /// Bytes that entered the backlog, and that left it: each only grows, so that their order does not matter.
+    backlog_entered: AtomicU64,
+    backlog_left: AtomicU64,
     duplicates: AtomicU64,
     commits: AtomicU64,
-    refusing: Mutex<Option<Arc<str>>>,
+    /// Why adds were refused, and when last.
+    refusing: Mutex<Option<(Arc<str>, Instant)>>,
     stopped: OnceLock<Arc<str>>,
     wakes: Mutex<Wakes>,
     woken: Condvar,
@@ -177,13 +200,13 @@ impl Counters {
         self.sequenced.store(sequenced.0, Ordering::Release);
         self.integrated.store(recorded.0, Ordering::Release);
         self.recorded.store(recorded.0, Ordering::Release);
-        self.backlog_bytes.store(backlog_bytes, Ordering::Release);
+        self.backlog_entered.store(backlog_bytes, Ordering::Release);
     }
 
     pub(crate) fn committed(&self, batch: &Batch, bytes: u64) {
         self.refuse(None);
         self.commits.fetch_add(1, Ordering::Relaxed);
-        self.backlog_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.backlog_entered.fetch_add(bytes, Ordering::Relaxed);
         self.sequenced.store(batch.end().0, Ordering::Release);
         self.wake();
     }
@@ -193,12 +216,13 @@ impl Counters {
         self.duplicates.fetch_add(duplicates as u64, Ordering::Relaxed);
     }
 
-    pub(crate) fn integrated(&self, size: TreeSize, bytes: u64) {
+    pub(crate) fn set_integrated(&self, size: TreeSize) {
         self.integrated.store(size.0, Ordering::Release);
-        // At a start the replayed bytes were never counted as backlog: never wrap below zero.
-        let _always_some = self.backlog_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |backlog| {
-            Some(backlog.saturating_sub(bytes))
-        });
+    }
+
+    /// Notes that so many bytes of entries are hashed and written.
+    pub(crate) fn left_backlog(&self, bytes: u64) {
+        self.backlog_left.fetch_add(bytes, Ordering::Relaxed);
     }
 
     pub(crate) fn set_recorded(&self, size: TreeSize) {
@@ -211,16 +235,26 @@ impl Counters {
         self.published.store(size.0, Ordering::Release);
     }
 
+    /// Why adds were refused in the last seconds. Older refusals are forgotten: whoever sends no adds because of them
+    /// would never learn that they would be taken again.
+    fn refused_lately(&self) -> Option<Arc<str>> {
+        let refusing = self.refusing.lock();
+        let (why, at) = refusing.as_ref()?;
+        (at.elapsed() < REFUSAL_HOLDS).then(|| Arc::clone(why))
+    }
+
     /// Says (or takes back) why adds are being refused for now.
     pub(crate) fn refuse(&self, why: Option<String>) {
         let mut refusing = self.refusing.lock();
         if refusing.is_some() || why.is_some() {
             if let Some(why) = &why {
-                tracing::warn!(why, "adds are pushed back");
+                if refusing.is_none() {
+                    tracing::warn!(why, "adds are pushed back");
+                }
             } else {
                 tracing::info!("adds are accepted again");
             }
-            *refusing = why.map(Into::into);
+            *refusing = why.map(|why| (why.into(), Instant::now()));
         }
     }
 
@@ -260,8 +294,17 @@ impl Counters {
         }
     }
 
+    /// Lets `pause` pass, whoever wakes the workers, unless the log is drained or stopped meanwhile.
+    pub(crate) fn pause(&self, pause: Duration) {
+        let until = Instant::now() + pause;
+        while Instant::now() < until && !self.draining() && self.stopped().is_none() {
+            self.wait(self.wakes_seen(), Some(until));
+        }
+    }
+
     pub(crate) fn backlog_bytes(&self) -> u64 {
-        self.backlog_bytes.load(Ordering::Relaxed)
+        let left = self.backlog_left.load(Ordering::Relaxed);
+        self.backlog_entered.load(Ordering::Relaxed).saturating_sub(left)
     }
 
     pub(crate) fn snapshot(&self, pool_bytes: u64) -> Progress {
@@ -273,7 +316,7 @@ impl Counters {
             published: self.published(),
             pool_bytes,
             backlog_bytes: self.backlog_bytes(),
-            refusing: self.stopped().cloned().or_else(|| self.refusing.lock().clone()),
+            refusing: self.stopped().cloned().or_else(|| self.refused_lately()),
             duplicates: self.duplicates.load(Ordering::Relaxed),
             commits: self.commits.load(Ordering::Relaxed),
             published_at_unix_s: (published_at_unix_s > 0).then_some(published_at_unix_s),

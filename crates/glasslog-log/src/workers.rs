@@ -30,7 +30,7 @@ pub struct Workers {
     publisher: Worker<()>,
     housekeeper: Worker<()>,
     chores: mpsc::Sender<Chore>,
-    /// The first failure of any of them.
+    /// Why the log has stopped by itself.
     failed: watch::Receiver<Option<Arc<str>>>,
 }
 
@@ -57,6 +57,7 @@ pub(crate) fn start(config: LogConfig, stores: Stores) -> Result<(Arc<Shared>, W
         reader: Reader::new(Arc::clone(&stores.objects), config.hasher),
         objects: stores.objects,
         state: stores.state,
+        failure: watch::Sender::new(None),
         config,
     });
     log.progress.start_at(view.head, edge.size(), backlog_bytes);
@@ -73,22 +74,21 @@ pub(crate) fn start(config: LogConfig, stores: Stores) -> Result<(Arc<Shared>, W
     };
     publisher.resume()?;
 
-    let (failure, failed) = watch::channel(None);
     let sequencer = Sequencer::new(Arc::clone(&log), recent, view.head);
     let housekeeper = Housekeeper::new(Arc::clone(&log), chores_to_do);
     let workers = Workers {
-        sequencer: spawn("sequencer", &log, &failure, move || sequencer.run())?,
-        publisher: spawn("publisher", &log, &failure, move || publisher.run())?,
-        housekeeper: spawn("housekeeper", &log, &failure, move || housekeeper.run())?,
+        sequencer: spawn("sequencer", &log, move || sequencer.run())?,
+        publisher: spawn("publisher", &log, move || publisher.run())?,
+        housekeeper: spawn("housekeeper", &log, move || housekeeper.run())?,
         chores,
-        failed,
+        failed: log.failure.subscribe(),
         log: Arc::clone(&log),
     };
     Ok((log, workers))
 }
 
 impl Workers {
-    /// Returns the reason once any thread has failed. Who supervises a log then ends the process (invariant 7).
+    /// Returns the reason once the log has stopped by itself. Who supervises a log then ends the process (invariant 7).
     pub async fn failed(&mut self) -> Arc<str> {
         match self.failed.wait_for(Option::is_some).await.map(|why| why.clone()) {
             Ok(Some(why)) => why,
@@ -124,7 +124,12 @@ impl Workers {
 }
 
 fn close(log: &Shared, recent: Recent, recorded: TreeSize) -> Result<(), Failure> {
-    log.duplicates.absorb_all(recent, recorded)?;
+    match log.duplicates.absorb_all(recent, recorded) {
+        Err(full) if full.is_full_disk() => {
+            tracing::warn!(error = %chain(&full), "the next start will replay what the duplicates table lacks");
+        }
+        other => other?,
+    }
     Ok(log.state.close()?)
 }
 
@@ -132,21 +137,15 @@ fn close(log: &Shared, recent: Recent, recorded: TreeSize) -> Result<(), Failure
 fn spawn<T: Send + 'static>(
     name: &'static str,
     log: &Arc<Shared>,
-    failure: &watch::Sender<Option<Arc<str>>>,
     run: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<Worker<T>, Failure> {
     let log = Arc::clone(log);
-    let failure = failure.clone();
     let supervised = move || {
-        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
-        let why: Arc<str> = match outcome {
+        match std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) {
             Ok(Ok(done)) => return Some(done),
-            Ok(Err(why)) => chain(&why).into(),
-            Err(_panic) => format!("the {name} panicked").into(),
-        };
-        tracing::error!(worker = name, why = &*why, "the log stops");
-        log.fail(&why);
-        failure.send_if_modified(|first| first.is_none().then(|| *first = Some(why)).is_some());
+            Ok(Err(failure)) => log.fail(&failure),
+            Err(_panic) => log.stop_because(&format!("the {name} panicked")),
+        }
         None
     };
     thread::Builder::new()

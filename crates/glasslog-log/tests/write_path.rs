@@ -58,6 +58,37 @@ fn a_new_log_has_a_checkpoint() {
     workers.stop().unwrap();
 }
 
+/// What was public before a kill -9 is public after it, on an idle log too: a served checkpoint never goes backwards.
+#[test]
+fn a_killed_log_serves_what_was_public() {
+    let mut memory = Memory::new();
+    let (log, killed) = memory.open();
+    runtime().block_on(async {
+        add(&log, &["a=1"], None).await.unwrap();
+        published(&log, 1).await;
+    });
+    memory.restart();
+    let (log, workers) = memory.open();
+    let public = log.published().borrow().as_ref().map(|public| public.size);
+    assert_eq!((public, log.progress().published), (Some(TreeSize(1)), TreeSize(1)));
+    workers.stop().unwrap();
+    drop(killed);
+}
+
+/// Whoever supervises a log learns that it has stopped, also when a reader found out why.
+#[test]
+fn a_contradiction_found_by_a_reader_reaches_the_supervisor() {
+    let memory = Memory::new();
+    let (log, mut workers) = memory.open();
+    runtime().block_on(async {
+        add(&log, &["a=1", "b=1"], None).await.unwrap();
+        published(&log, 2).await;
+        memory.stores.objects.remove(&["tile/0/000.p/2".into()]).unwrap();
+        assert!(log.prove(LeafIndex(1)).is_err());
+        assert!(workers.failed().await.contains("contradict"));
+    });
+}
+
 /// FORMATS §4: a record that is patched and patched back is logged a second time; equal bytes in a row are not.
 #[test]
 fn only_the_latest_of_an_identity_is_a_duplicate() {

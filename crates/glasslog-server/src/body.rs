@@ -59,7 +59,8 @@ async fn collect(mut body: Incoming, reserved: usize, limit: usize) -> Result<By
         if bytes.len() + data.len() > limit {
             return Err(Refusal::too_long(limit));
         }
-        if bytes.is_empty() && data.len() == reserved {
+        // Of a chunked body the reservation is only its bound, and more may follow.
+        if bytes.is_empty() && data.len() == reserved && body.is_end_stream() {
             return Ok(Bytes::copy_from_slice(&data));
         }
         // Never the whole reservation at once: it is only what the client promised to send.

@@ -56,7 +56,8 @@ pub(crate) fn log_page(app: &App, site: &Site) -> Answer {
          <p>Keep the key from a source that you trust, not from this page. Then audit the whole log, or one entry:</p>\n\
          <pre>glasslog fsck {url} --vkey '{vkey}'\n\
          curl -sS {url}/proof/0 -o entry.tlog-proof\n\
-         glasslog verify proof entry.tlog-proof --vkey '{vkey}'</pre>\n\
+         glasslog verify proof entry.tlog-proof --entry FILE --vkey '{vkey}'</pre>\n\
+         <p>FILE holds the bytes of the entry that you expect at that index.</p>\n\
          <p>Its tiles and checkpoint are those of <a href=\"https://c2sp.org/tlog-tiles\">c2sp.org/tlog-tiles</a>; any \
          client of that can read it. More: <a href=\"log.json\">log.json</a>, <a href=\"ready\">ready</a>, \
          <a href=\"/openapi.json\">openapi.json</a>.</p>",

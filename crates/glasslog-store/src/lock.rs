@@ -55,10 +55,11 @@ impl LockFile {
             }
             Err(TryLockError::Error(source)) => return Err(io(source)),
         }
-        // Only for the message above: the lock does not depend on it.
-        file.set_len(0).map_err(io)?;
-        file.seek(SeekFrom::Start(0)).map_err(io)?;
-        writeln!(file, "{}", std::process::id()).map_err(io)?;
+        // Only for the message above: the lock does not depend on it, and a full disk must not refuse the start.
+        let _best_effort = file
+            .set_len(0)
+            .and_then(|()| file.seek(SeekFrom::Start(0)))
+            .and_then(|_| writeln!(file, "{}", std::process::id()));
         Ok(LockFile { _file: file })
     }
 }

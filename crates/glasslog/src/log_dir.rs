@@ -4,13 +4,14 @@
 //! DIR/public/    checkpoint and tile/: all that a static file server may see (FS_ROOT moves it)
 //! DIR/state/     what is sequenced and not yet everywhere else (DATABASE_URL moves it)
 //! DIR/index/     derived, rebuilt when missing: duplicates/
-//! DIR/tmp/       files on their way to public/; beside FS_ROOT when that moves it
+//! DIR/tmp/       files on their way to public/; FS_ROOT.tmp/ when that moves it
 //! DIR/log.key    the signing key, 0600
 //! DIR/format     the version of all this; a newer one is refused
 //! DIR/lock       held by the process that writes; a second one beside FS_ROOT when that moves it
 //! ```
 
 use std::{
+    ffi::OsStr,
     io::ErrorKind,
     path::{Path, PathBuf},
     sync::Arc,
@@ -70,9 +71,12 @@ pub fn open(settings: &LogSettings) -> Result<OpenDir, Failed> {
     let cannot_write = || format!("cannot use the directory {}", places.dir.display());
     disk.create_dir_all(&places.dir).with_context(cannot_write)?;
     let mut locks = vec![LockFile::acquire(&places.dir.join("lock"))?];
-    if let Some(beside) = &places.lock_beside_public {
-        disk.create_dir_all(beside).with_context(|| format!("cannot use {}", beside.display()))?;
-        locks.push(LockFile::acquire(&beside.join("lock"))?);
+    // Wherever settings put state and objects, and whichever directory they are reached from: one writer (invariant 8).
+    let state_lock = places.state.as_ref().map(|state| state.join("lock"));
+    for lock in state_lock.iter().chain([&places.public_lock]) {
+        let dir = lock.parent().unwrap_or(Path::new("."));
+        disk.create_dir_all(dir).with_context(|| format!("cannot use {}", dir.display()))?;
+        locks.push(LockFile::acquire(lock)?);
     }
     check_format(disk.as_ref(), &places.dir)?;
     let (key, is_new) = key(settings, &places)?;
@@ -119,25 +123,27 @@ struct Places {
     tmp: PathBuf,
     /// `None`: in memory.
     state: Option<PathBuf>,
-    /// The directory of a second lock, when the objects lie elsewhere.
-    lock_beside_public: Option<PathBuf>,
+    /// Held by whoever writes objects, beside their directory: all in it may be served.
+    public_lock: PathBuf,
 }
 
 impl Places {
     fn of(settings: &LogSettings) -> Places {
         let dir = settings.dir.clone();
         let public = settings.fs_root.clone().unwrap_or_else(|| dir.join("public"));
-        let beside =
-            public.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let moved = settings.fs_root.is_some() && beside != dir;
+        // Beside the objects, so that a rename can put them in place; under names that are nobody else's.
+        let beside = |suffix: &str| {
+            let mut name = public.file_name().unwrap_or(OsStr::new("public")).to_owned();
+            name.push(suffix);
+            public.parent().unwrap_or(Path::new("")).join(name)
+        };
         Places {
-            // On the filesystem of the objects, so that a rename can put them in place.
-            tmp: beside.join("tmp"),
+            tmp: if settings.fs_root.is_some() { beside(".tmp") } else { dir.join("tmp") },
+            public_lock: beside(".lock"),
             state: match &settings.state {
                 StatePlace::Memory => None,
                 StatePlace::Directory(place) => Some(place.clone().unwrap_or_else(|| dir.join("state"))),
             },
-            lock_beside_public: moved.then(|| beside.to_owned()),
             public,
             dir,
         }
@@ -146,10 +152,9 @@ impl Places {
     /// Whether a log has been here, whatever else is missing.
     fn hold_a_log(&self) -> bool {
         self.public.join("checkpoint").exists()
-            || self
-                .state
-                .as_ref()
-                .is_some_and(|state| state.read_dir().is_ok_and(|mut dir| dir.next().is_some()))
+            || self.state.as_ref().and_then(|state| state.read_dir().ok()).is_some_and(|mut entries| {
+                entries.any(|entry| entry.is_ok_and(|entry| entry.path().extension() == Some(OsStr::new("segment"))))
+            })
     }
 }
 

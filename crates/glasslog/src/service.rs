@@ -5,8 +5,9 @@ use std::{future::Future, net::SocketAddr, sync::Arc, task::Poll};
 use anyhow::Context;
 use glasslog_core::TreeSize;
 use glasslog_log::{Failure, Log, Workers};
-use glasslog_server::{Mount, Rate, ServerConfig, Tokens};
+use glasslog_server::{Limits, Mount, Rate, ServerConfig, Tokens};
 use glasslog_store::lock::LockFile;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
 use tokio::{net::TcpListener, sync::watch};
 
@@ -15,6 +16,9 @@ use crate::{
     log_dir::{self, OpenDir},
     settings::{LogSettings, Settings},
 };
+
+/// Open files that are kept from connections: segments, sorted runs, objects on their way.
+const FILES_OF_THE_LOG: usize = 256;
 
 /// Logs that run, and the listener that will answer for them.
 pub struct Service {
@@ -61,6 +65,8 @@ impl Service {
     ///
     /// [`Failed`] with 64 for settings that contradict a directory, else 5.
     pub async fn start(settings: Settings) -> Result<Service, Failed> {
+        let mut limits = Limits::default();
+        limits.connections = limits.connections.min(open_files().saturating_sub(FILES_OF_THE_LOG));
         let listener = listen(settings.listen).await?;
         let url = format!("http://{}", reachable(listener.local_addr()?));
         let metrics_listener = match settings.metrics_listen {
@@ -83,7 +89,7 @@ impl Service {
             rate: settings.rate.and_then(|(per_second, burst)| Rate::new(per_second, burst)),
             trusted_proxies: settings.trusted_proxies,
             metrics_listener,
-            ..ServerConfig::default()
+            limits,
         };
         Ok(Service { url, logs, tokens, server, mounts, listener, running })
     }
@@ -107,10 +113,22 @@ impl Service {
         }
         let mut ended = Vec::new();
         for log in running {
-            ended.push(tokio::task::spawn_blocking(move || stop(log)).await??);
+            // Each is stopped in order, whatever became of the one before.
+            ended.push(tokio::task::spawn_blocking(move || stop(log)).await?);
         }
-        Ok(ended)
+        ended.into_iter().collect()
     }
+}
+
+/// Connections and files share one limit, which many systems set at 1,024: raises it as far as this process may, so that
+/// idle connections cannot take from the log the files that it writes. Gives the limit that holds.
+fn open_files() -> usize {
+    let raised = Rlimit { current: getrlimit(Resource::Nofile).maximum, ..getrlimit(Resource::Nofile) };
+    if let Err(why) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%why, "the limit on open files stays as it is");
+    }
+    let limit = getrlimit(Resource::Nofile).current;
+    limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX)
 }
 
 /// How far a log was when it ended.

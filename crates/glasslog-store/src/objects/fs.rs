@@ -62,7 +62,9 @@ impl FsObjects {
             made.map_err(|source| failed(&dir.to_string_lossy(), source))?;
         }
         let io = |source| ObjectError::Io { path: tmp.to_string_lossy().into_owned(), source };
-        for leftover in store.disk.list(tmp).map_err(io)? {
+        // Only what is named as ours: a mistaken setting must not empty somebody else's directory.
+        let is_ours = |name: &String| name.bytes().all(|byte| byte.is_ascii_digit());
+        for leftover in store.disk.list(tmp).map_err(io)?.into_iter().filter(is_ours) {
             store.disk.remove(&tmp.join(leftover)).map_err(io)?;
         }
         Ok(store)
