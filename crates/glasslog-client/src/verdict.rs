@@ -105,7 +105,15 @@ pub enum Verdict {
         /// The tombstone.
         latest: LeafIndex,
     },
-    /// The log holds another artifact under the path.
+    /// It is in the log; a newer record of the path lacks a hash that the file was held to before: nobody drops one
+    /// honestly (FORMATS §4).
+    HashDropped {
+        /// Where.
+        index: LeafIndex,
+        /// The newest record that lacks one.
+        latest: LeafIndex,
+    },
+    /// The log holds another artifact under the path, or did since the record was logged.
     Replaced {
         /// The newest entry that holds it.
         latest: LeafIndex,
@@ -116,7 +124,7 @@ pub enum Verdict {
     },
     /// The log holds the artifact under the path, and never with these metadata.
     Differs {
-        /// The newest entry of the path.
+        /// The newest record of the path; a tombstone may have followed.
         latest: LeafIndex,
         /// The leaf hash of the record.
         ours: Hash,
@@ -134,9 +142,21 @@ pub enum Verdict {
 
 impl Verdict {
     /// Whether the verdict speaks about *now*, so that it is worth no more than the time for which it holds.
+    ///
+    /// "Patched since" and "removed since" do: each also says that the file was not replaced until then.
     #[must_use]
     pub fn needs_freshness(&self) -> bool {
-        matches!(self, Verdict::Current { .. } | Verdict::NotLogged)
+        match self {
+            Verdict::Current { .. }
+            | Verdict::PatchedSince { .. }
+            | Verdict::RemovedSince { .. }
+            | Verdict::HashDropped { .. }
+            | Verdict::NotLogged => true,
+            Verdict::Logged { .. }
+            | Verdict::Replaced { .. }
+            | Verdict::Differs { .. }
+            | Verdict::Elsewhere { .. } => false,
+        }
     }
 }
 

@@ -1,8 +1,15 @@
 //! What a log's entries, read newest first, say about one record (FORMATS §4 and §5). Pure.
 
 use glasslog_client::verdict::Verdict;
-use glasslog_core::{Hash, LeafIndex, hash::leaf_hash};
+use glasslog_conda::{
+    Conda1,
+    classify::{Critical, Known, Revision, classify},
+};
+use glasslog_core::{LeafIndex, hash::leaf_hash, personality::Personality};
 use serde::Deserialize;
+
+/// The most bytes of newer entries of the path that are kept to be judged in order: far more than any package has.
+const MAX_KEPT_BYTES: usize = 64 * 1024 * 1024;
 
 /// The record that is verified.
 pub(super) struct Wanted {
@@ -17,16 +24,33 @@ pub(super) struct Wanted {
 /// Sees the entries of a log, newest first, until they decide about a record.
 pub(super) struct Judge<'w> {
     wanted: &'w Wanted,
-    artifact: Artifact,
+    ours: Revision<'w>,
+    /// What our record says of the file.
+    known: Known,
+    schema: Conda1,
     /// The path as it is spelt in canonical JSON: whatever does not contain it is of something else.
     needle: memchr::memmem::Finder<'static>,
-    latest: Latest,
+    /// The entries of the path that were seen, newest first: none of them decided.
+    newer: Vec<(LeafIndex, Vec<u8>)>,
+    kept_bytes: usize,
 }
 
-/// What an entry of the path can be.
+/// Why a record cannot be judged.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum JudgeError {
+    /// What is verified is no record of a conda repodata.
+    #[error("what is to be verified is no conda record")]
+    NoRecord,
+    /// The log was filled with entries of one path.
+    #[error(
+        "the log holds more than {MAX_KEPT_BYTES} bytes of newer entries of this path: too many to be judged"
+    )]
+    TooMany,
+}
+
+/// What an entry of the path says of itself.
 #[derive(Deserialize)]
 struct OfPath<'e> {
-    eco: &'e str,
     #[serde(rename = "type")]
     kind: &'e str,
     repo: String,
@@ -36,18 +60,11 @@ struct OfPath<'e> {
 }
 
 /// What a file can be held to.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 struct Artifact {
     md5: Option<String>,
     sha256: Option<String>,
     size: Option<u64>,
-}
-
-/// What the newer entries of the path were: none of them decided.
-enum Latest {
-    Nothing,
-    Removed(LeafIndex),
-    Patched { latest: LeafIndex, leaf: Hash },
 }
 
 impl<'w> Judge<'w> {
@@ -55,55 +72,50 @@ impl<'w> Judge<'w> {
     ///
     /// # Errors
     ///
-    /// When the wanted entry is not one of a record.
-    pub(super) fn new(wanted: &'w Wanted) -> Result<Judge<'w>, serde_json::Error> {
-        let parsed: OfPath<'_> = serde_json::from_slice(&wanted.entry)?;
-        let spelt = serde_json::to_vec(&wanted.path)?;
+    /// [`JudgeError::NoRecord`] when the wanted entry is not one of a record.
+    pub(super) fn new(wanted: &'w Wanted) -> Result<Judge<'w>, JudgeError> {
+        let ours = Revision::parse(&wanted.entry).ok_or(JudgeError::NoRecord)?;
+        let spelt = serde_json::to_vec(&wanted.path).map_err(|_| JudgeError::NoRecord)?;
+        let mut known = Known::default();
+        known.learn(&ours);
         Ok(Judge {
             wanted,
-            artifact: parsed.artifact,
+            ours,
+            known,
+            schema: Conda1::any_repo(),
             needle: memchr::memmem::Finder::new(&spelt).into_owned(),
-            latest: Latest::Nothing,
+            newer: Vec::new(),
+            kept_bytes: 0,
         })
     }
 
     /// Sees the next older entry; a verdict ends the search.
-    pub(super) fn see(&mut self, index: LeafIndex, entry: &[u8]) -> Option<Verdict> {
+    ///
+    /// # Errors
+    ///
+    /// [`JudgeError::TooMany`].
+    pub(super) fn see(&mut self, index: LeafIndex, entry: &[u8]) -> Result<Option<Verdict>, JudgeError> {
         if entry == self.wanted.entry {
-            return Some(match self.latest {
-                Latest::Nothing => Verdict::Current { index },
-                Latest::Removed(latest) => Verdict::RemovedSince { index, latest },
-                Latest::Patched { latest, .. } => Verdict::PatchedSince { index, latest },
-            });
+            return Ok(Some(self.since(index)));
         }
-        let of_path = self.of_path(entry)?;
-        if of_path.kind == "tombstone" {
-            if matches!(self.latest, Latest::Nothing) {
-                self.latest = Latest::Removed(index);
-            }
-            return None;
+        if self.of_path(entry).is_none() {
+            return Ok(None);
         }
-        if of_path.artifact.contradicts(&self.artifact) {
-            return Some(self.replaced(index, &of_path.artifact));
+        if self.contradicts_ours(entry) {
+            return Ok(Some(self.replaced(index, entry)));
         }
-        if !matches!(self.latest, Latest::Patched { .. }) {
-            self.latest = match self.latest {
-                // A record that was patched and then removed is removed.
-                Latest::Removed(latest) => Latest::Removed(latest),
-                _ => Latest::Patched { latest: index, leaf: leaf_hash(entry) },
-            };
+        self.kept_bytes += entry.len();
+        if self.kept_bytes > MAX_KEPT_BYTES {
+            return Err(JudgeError::TooMany);
         }
-        None
+        self.newer.push((index, entry.to_vec()));
+        Ok(None)
     }
 
     /// The verdict when there are no more entries.
     pub(super) fn end(self) -> Verdict {
-        match self.latest {
-            Latest::Patched { latest, leaf } => {
-                Verdict::Differs { latest, ours: leaf_hash(&self.wanted.entry), theirs: leaf }
-            }
-            Latest::Nothing | Latest::Removed(_) => Verdict::NotLogged,
-        }
+        let newest = self.newer.iter().find(|(_, entry)| self.is_record(entry));
+        newest.map_or(Verdict::NotLogged, |(latest, entry)| self.differs(*latest, entry))
     }
 
     /// What the one entry at `index` says, when nothing else was looked at.
@@ -112,41 +124,66 @@ impl<'w> Judge<'w> {
             return Verdict::Logged { index };
         }
         match self.of_path(entry) {
-            Some(found) if found.artifact.contradicts(&self.artifact) => {
-                self.replaced(index, &found.artifact)
-            }
-            Some(found) if found.kind == "record" => Verdict::Differs {
-                latest: index,
-                ours: leaf_hash(&self.wanted.entry),
-                theirs: leaf_hash(entry),
-            },
+            Some(_) if self.contradicts_ours(entry) => self.replaced(index, entry),
+            Some(found) if found.kind == "record" => self.differs(index, entry),
             _ => Verdict::Elsewhere { index },
         }
     }
 
-    fn replaced(&self, latest: LeafIndex, theirs: &Artifact) -> Verdict {
-        Verdict::Replaced { latest, ours: self.artifact.to_string(), theirs: theirs.to_string() }
+    /// What became of the record since it was logged at `index`: the newer entries, oldest first, each compared with
+    /// all that was known of the file by then. No newer one contradicts ours by itself, but they may among themselves.
+    fn since(&self, index: LeafIndex) -> Verdict {
+        let Some((latest, newest)) = self.newer.first() else { return Verdict::Current { index } };
+        let (mut before, mut known) = (self.ours.clone(), self.known.clone());
+        let (mut replaced, mut dropped) = (None, None);
+        for (at, entry) in self.newer.iter().rev() {
+            let Some(revision) = Revision::parse(entry) else { continue };
+            let critical = classify(Some(&before), &known, &revision).critical;
+            if critical.contains(&Critical::Artifact) {
+                replaced = Some((*at, entry));
+            }
+            if critical.contains(&Critical::HashDropped) {
+                dropped = Some(*at);
+            }
+            known.learn(&revision);
+            before = revision;
+        }
+        match (replaced, dropped) {
+            (Some((latest, entry)), _) => self.replaced(latest, entry),
+            (None, Some(latest)) => Verdict::HashDropped { index, latest },
+            (None, None) if self.is_record(newest) => Verdict::PatchedSince { index, latest: *latest },
+            (None, None) => Verdict::RemovedSince { index, latest: *latest },
+        }
     }
 
-    /// The entry, if it is a record or tombstone of the wanted path.
+    fn contradicts_ours(&self, entry: &[u8]) -> bool {
+        Revision::parse(entry).is_some_and(|revision| {
+            classify(None, &self.known, &revision).critical.contains(&Critical::Artifact)
+        })
+    }
+
+    fn replaced(&self, latest: LeafIndex, entry: &[u8]) -> Verdict {
+        let artifact =
+            |entry| self.of_path(entry).map(|of_path| of_path.artifact).unwrap_or_default().to_string();
+        Verdict::Replaced { latest, ours: artifact(&self.wanted.entry), theirs: artifact(entry) }
+    }
+
+    fn differs(&self, latest: LeafIndex, entry: &[u8]) -> Verdict {
+        Verdict::Differs { latest, ours: leaf_hash(&self.wanted.entry), theirs: leaf_hash(entry) }
+    }
+
+    fn is_record(&self, entry: &[u8]) -> bool {
+        self.of_path(entry).is_some_and(|of_path| of_path.kind == "record")
+    }
+
+    /// The entry, if it is a record or tombstone of the wanted path. Whatever is not a valid entry says nothing: on a
+    /// log that accepts any bytes everyone could write what looks like one (FORMATS §1).
     fn of_path<'e>(&self, entry: &'e [u8]) -> Option<OfPath<'e>> {
         self.needle.find(entry)?;
+        self.schema.validate(entry).ok()?;
         let parsed: OfPath<'e> = serde_json::from_slice(entry).ok()?;
-        let same =
-            parsed.eco == "conda" && parsed.repo == self.wanted.repo && parsed.path == self.wanted.path;
+        let same = parsed.repo == self.wanted.repo && parsed.path == self.wanted.path;
         (same && matches!(parsed.kind, "record" | "tombstone")).then_some(parsed)
-    }
-}
-
-impl Artifact {
-    /// Whether both have some member and it differs: then they are two artifacts.
-    fn contradicts(&self, other: &Artifact) -> bool {
-        fn differ<T: PartialEq>(a: Option<&T>, b: Option<&T>) -> bool {
-            a.zip(b).is_some_and(|(a, b)| a != b)
-        }
-        differ(self.sha256.as_ref(), other.sha256.as_ref())
-            || differ(self.md5.as_ref(), other.md5.as_ref())
-            || differ(self.size.as_ref(), other.size.as_ref())
     }
 }
 
@@ -189,6 +226,7 @@ mod tests {
     fn verdicts_follow_from_the_history() {
         let at = LeafIndex;
         let (ours, patched) = (record(PATH, 'a', "m"), record(PATH, 'a', "patched"));
+        let repatched = record(PATH, 'a', "again");
         let (other, gone) = (record(PATH, 'b', "m"), tombstone(PATH));
         let elsewhere = record("noarch/n-2-0.conda", 'b', PATH);
         let differs = |latest, theirs: &[u8]| Verdict::Differs {
@@ -219,6 +257,8 @@ mod tests {
                 Verdict::RemovedSince { index: at(0), latest: at(2) },
             ),
             ("only patched", vec![&patched], differs(at(0), &patched)),
+            ("only patched, then removed", vec![&patched, &gone], differs(at(0), &patched)),
+            ("patched twice, then removed", vec![&patched, &repatched, &gone], differs(at(1), &repatched)),
             ("only a tombstone", vec![&gone], Verdict::NotLogged),
             ("replaced", vec![&ours, &other], replaced(at(1))),
             ("replaced, removed", vec![&ours, &other, &gone], replaced(at(1))),
@@ -227,10 +267,85 @@ mod tests {
         ];
         let wanted = Wanted { repo: "r".into(), path: PATH.into(), entry: ours.clone() };
         for (name, history, expected) in cases {
-            let mut judge = Judge::new(&wanted).unwrap();
-            let newest_first = (0..).map(LeafIndex).zip(&history).collect::<Vec<_>>().into_iter().rev();
-            let decided = newest_first.into_iter().find_map(|(index, entry)| judge.see(index, entry));
-            assert_eq!(decided.unwrap_or_else(|| judge.end()), expected, "{name}");
+            assert_eq!(judged(&wanted, &history), expected, "{name}");
+        }
+    }
+
+    /// A record of [`PATH`] with the members of `meta` (canonical, in order), and `artifact` as they give it.
+    fn with(artifact: &str, meta: &str) -> Vec<u8> {
+        let entry = format!(
+            r#"{{"artifact":{{{artifact}}},"eco":"conda","meta":{{{meta}}},"path":"{PATH}","profile":"conda-repodata-1","repo":"r","type":"record","v":1}}"#
+        );
+        assert!(Conda1::any_repo().validate(entry.as_bytes()).is_ok(), "{entry}");
+        entry.into_bytes()
+    }
+
+    /// FORMATS §4: what binds a record is the last md5, sha256 and size that any record before it gave.
+    #[test]
+    fn newer_records_are_held_to_all_that_was_known_before_them() {
+        let hash =
+            |name: &str, digit: char, length| format!(r#""{name}":"{}""#, digit.to_string().repeat(length));
+        let (md5, s1, s2) = (hash("md5", 'c', 32), hash("sha256", '1', 64), hash("sha256", '2', 64));
+        let both = format!("{md5},{s1}");
+        let (ours, chain, swapped) = (with(&md5, &md5), with(&both, &both), with(&s2, &s2));
+        let (gone, bare) = (tombstone(PATH), with("", ""));
+        let fewer = with(&md5, &format!(r#"{md5},"x":"z""#));
+        let back = with(&both, &format!(r#"{both},"x":"y""#));
+        let index = LeafIndex(0);
+        let replaced = |latest| Verdict::Replaced {
+            latest: LeafIndex(latest),
+            ours: format!("md5:{}", "c".repeat(32)),
+            theirs: format!("sha256:{}", "2".repeat(64)),
+        };
+        let dropped = |latest| Verdict::HashDropped { index, latest: LeafIndex(latest) };
+        let cases: Vec<(&str, Vec<&[u8]>, Verdict)> = vec![
+            ("a hash is added", vec![&ours, &chain], Verdict::PatchedSince { index, latest: LeafIndex(1) }),
+            ("replaced over a chain", vec![&ours, &chain, &swapped], replaced(2)),
+            ("across a tombstone", vec![&ours, &chain, &gone, &swapped], replaced(3)),
+            ("then removed", vec![&ours, &chain, &swapped, &gone], replaced(2)),
+            ("every hash dropped", vec![&ours, &bare], dropped(1)),
+            ("one hash dropped", vec![&ours, &chain, &fewer], dropped(2)),
+            ("dropped, then removed", vec![&ours, &bare, &gone], dropped(1)),
+            ("dropped after removal", vec![&ours, &gone, &bare], dropped(2)),
+            (
+                "removed, back with more",
+                vec![&ours, &gone, &back],
+                Verdict::PatchedSince { index, latest: LeafIndex(2) },
+            ),
+        ];
+        let wanted = Wanted { repo: "r".into(), path: PATH.into(), entry: ours.clone() };
+        for (name, history, expected) in cases {
+            assert_eq!(judged(&wanted, &history), expected, "{name}");
+        }
+    }
+
+    /// The verdict of a history that is written oldest first.
+    fn judged(wanted: &Wanted, history: &[&[u8]]) -> Verdict {
+        let mut judge = Judge::new(wanted).unwrap();
+        let oldest_first: Vec<_> = (0..).map(LeafIndex).zip(history).collect();
+        let decided =
+            oldest_first.into_iter().rev().find_map(|(index, entry)| judge.see(index, entry).unwrap());
+        decided.unwrap_or_else(|| judge.end())
+    }
+
+    /// FORMATS §1: bytes that are no valid entry map to nothing. Each of these is one byte or member away from one.
+    #[test]
+    fn what_only_looks_like_an_entry_says_nothing() {
+        let ours = record(PATH, 'a', "m");
+        let wanted = Wanted { repo: "r".into(), path: PATH.into(), entry: ours.clone() };
+        let text = |entry: Vec<u8>| String::from_utf8(entry).unwrap();
+        let (evil, gone) = (text(record(PATH, 'b', "m")), text(tombstone(PATH)));
+        let escape = evil.replacen(&"b".repeat(64), "\\u001b[2J", 1);
+        for forged in [
+            format!("{evil} "),
+            format!(" {gone}"),
+            evil.replace(r#""v":1"#, r#""v":2"#),
+            evil.replacen(&"b".repeat(64), &"c".repeat(64), 1),
+            gone.replace("removed", "because"),
+            escape,
+        ] {
+            let verdict = judged(&wanted, &[&ours, forged.as_bytes()]);
+            assert_eq!(verdict, Verdict::Current { index: LeafIndex(0) }, "{forged}");
         }
     }
 

@@ -61,7 +61,7 @@ pub(super) async fn run(args: &RecordArgs, out: &Output) -> Outcome {
     Ok(report.tell(out))
 }
 
-/// The record's canonical entry, out of the repodata file.
+/// The record's canonical entry, out of the repodata file, which must not list the file twice differently.
 fn find(args: &RecordArgs) -> Result<Wanted, Failed> {
     let repo = Repo::parse(&args.repo).map_err(|error| Failed::usage(format!("--repo: {error}")))?;
     let subdir = Subdir::parse(&args.subdir).map_err(|error| Failed::usage(format!("--subdir: {error}")))?;
@@ -69,17 +69,31 @@ fn find(args: &RecordArgs) -> Result<Wanted, Failed> {
     let name = args.repodata.display();
     let file = File::open(&args.repodata).with_context(|| format!("cannot read {name}"))?;
     let (_, plain) = decompress(file).with_context(|| format!("cannot read {name}"))?;
-    let mut found = None;
+    let mut found: Option<Vec<u8>> = None;
+    let mut twice = false;
     let read = repodata::read(plain, &repo, &subdir, |event| {
-        // A later record of the same path is the one that counts (v3 overrides).
-        if let Event::Record(record) = event
-            && record.path == path
-        {
-            found = Some(record.entry.to_vec());
+        match event {
+            Event::Record(record) if record.path == path => {
+                // Beyond the names that are watched no conflict is reported: both records come.
+                twice |= found.as_ref().is_some_and(|first| first != record.entry);
+                found = Some(record.entry.to_vec());
+            }
+            Event::Conflict { file, .. } => twice |= file == args.file,
+            _ => {}
         }
         Ok::<(), Infallible>(())
     });
     read.map_err(|error| anyhow::anyhow!("cannot read {name}: {error}"))?;
+    if twice {
+        // Whichever were verified, an installer may take the other one.
+        return Err(Failed::new(
+            Exit::Mismatch,
+            format!(
+                "{name} lists {} twice with different records; nobody can say which one an installer takes, so neither is verified",
+                args.file
+            ),
+        ));
+    }
     let entry = found.ok_or_else(|| {
         Failed::new(
             Exit::OwnFailure,
@@ -132,9 +146,11 @@ async fn search(
         let Some(bundle) = scan.accept(&object, &bytes)? else { continue };
         let entries = bundle.newest_first();
         bar.inc(entries.len() as u64);
-        if let Some(verdict) = entries.into_iter().find_map(|(index, entry)| judge.see(index, entry)) {
-            bar.finish_and_clear();
-            return Ok(verdict);
+        for (index, entry) in entries {
+            if let Some(verdict) = judge.see(index, entry)? {
+                bar.finish_and_clear();
+                return Ok(verdict);
+            }
         }
     }
     bar.finish_and_clear();

@@ -19,7 +19,7 @@ pub(super) struct Report<'r> {
     pub(super) checkpoint: &'r VerifiedCheckpoint,
     /// What stands behind that.
     pub(super) standing: &'r Standing,
-    /// Whether a larger checkpoint of this log was seen before.
+    /// Whether a larger checkpoint of this log was seen before: whatever the verdict, it is then worth no more than 3.
     pub(super) lagging: bool,
     /// Whether the verdict must be fresh.
     pub(super) must_be_fresh: bool,
@@ -93,14 +93,17 @@ impl Report<'_> {
             | Verdict::Current { .. }
             | Verdict::PatchedSince { .. }
             | Verdict::RemovedSince { .. } => Exit::Ok,
-            Verdict::Replaced { .. } | Verdict::Differs { .. } | Verdict::Elsewhere { .. } => Exit::Mismatch,
+            Verdict::HashDropped { .. }
+            | Verdict::Replaced { .. }
+            | Verdict::Differs { .. }
+            | Verdict::Elsewhere { .. } => Exit::Mismatch,
             Verdict::NotLogged => Exit::NotLogged,
         };
         by_verdict.worst(if self.is_too_old() { Exit::Stale } else { Exit::Ok })
     }
 
     fn is_too_old(&self) -> bool {
-        self.must_be_fresh && (self.lagging || self.standing.freshness.is_too_old())
+        too_old(self.lagging, self.must_be_fresh, self.standing.freshness)
     }
 
     fn why_too_old(&self) -> String {
@@ -130,7 +133,11 @@ impl Report<'_> {
 
     fn sentence(&self) -> (&'static str, Tone, String) {
         match &self.verdict {
-            Verdict::Logged { index } => ("logged", Tone::Good, format!("at index {index}")),
+            Verdict::Logged { index } => (
+                "logged",
+                Tone::Good,
+                format!("at index {index}; whether it was replaced since was not looked at"),
+            ),
             Verdict::Current { index } => {
                 ("logged", Tone::Good, format!("at index {index}, the latest entry of its path"))
             }
@@ -146,6 +153,13 @@ impl Report<'_> {
                 Tone::Warn,
                 format!("at index {index}; the path was removed at index {latest}"),
             ),
+            Verdict::HashDropped { index, latest } => (
+                "HASH DROPPED",
+                Tone::Bad,
+                format!(
+                    "at index {index}; the record at index {latest} lacks a hash that the file was held to before, so another file could follow"
+                ),
+            ),
             Verdict::Replaced { latest, ours, theirs } => (
                 "REPLACED",
                 Tone::Bad,
@@ -155,7 +169,7 @@ impl Report<'_> {
                 "MISMATCH",
                 Tone::Bad,
                 format!(
-                    "the log never held these metadata (leaf {ours}); its newest entry of the path, at index {latest}, has leaf {theirs}"
+                    "the log never held these metadata (leaf {ours}); its newest record of the path, at index {latest}, has leaf {theirs}"
                 ),
             ),
             Verdict::Elsewhere { index } => {
@@ -166,12 +180,18 @@ impl Report<'_> {
     }
 }
 
+/// FORMATS §5: behind what was seen before is 3 always, older than the maximum age where the verdict is about now.
+fn too_old(lagging: bool, must_be_fresh: bool, freshness: Freshness) -> bool {
+    lagging || (must_be_fresh && freshness.is_too_old())
+}
+
 fn name(verdict: &Verdict) -> &'static str {
     match verdict {
         Verdict::Logged { .. } => "logged",
         Verdict::Current { .. } => "current",
         Verdict::PatchedSince { .. } => "patched-since",
         Verdict::RemovedSince { .. } => "removed-since",
+        Verdict::HashDropped { .. } => "hash-dropped",
         Verdict::Replaced { .. } => "replaced",
         Verdict::Differs { .. } => "differs",
         Verdict::Elsewhere { .. } => "elsewhere",
@@ -184,9 +204,9 @@ fn places(verdict: &Verdict) -> (Option<LeafIndex>, Option<LeafIndex>) {
     match verdict {
         Verdict::Logged { index } | Verdict::Elsewhere { index } => (Some(*index), None),
         Verdict::Current { index } => (Some(*index), Some(*index)),
-        Verdict::PatchedSince { index, latest } | Verdict::RemovedSince { index, latest } => {
-            (Some(*index), Some(*latest))
-        }
+        Verdict::PatchedSince { index, latest }
+        | Verdict::RemovedSince { index, latest }
+        | Verdict::HashDropped { index, latest } => (Some(*index), Some(*latest)),
         Verdict::Replaced { latest, .. } | Verdict::Differs { latest, .. } => (None, Some(*latest)),
         Verdict::NotLogged => (None, None),
     }
@@ -212,4 +232,29 @@ fn time(seconds: u64) -> String {
     let timestamp =
         i64::try_from(seconds).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
     timestamp.map_or_else(|| format!("{seconds} s after 1970"), |timestamp| timestamp.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lag_counts_always_and_age_where_the_verdict_is_about_now() {
+        let (fresh, stale) = (Freshness::Fresh { as_of: 1 }, Freshness::Stale { as_of: 1 });
+        for must_be_fresh in [false, true] {
+            assert!(too_old(true, must_be_fresh, fresh));
+            assert!(!too_old(false, must_be_fresh, fresh));
+            assert_eq!(too_old(false, must_be_fresh, stale), must_be_fresh);
+        }
+        let (index, latest) = (LeafIndex(0), LeafIndex(1));
+        for about_now in [
+            Verdict::Current { index },
+            Verdict::PatchedSince { index, latest },
+            Verdict::RemovedSince { index, latest },
+            Verdict::NotLogged,
+        ] {
+            assert!(about_now.needs_freshness(), "{about_now:?}");
+        }
+        assert!(!Verdict::Logged { index }.needs_freshness());
+    }
 }

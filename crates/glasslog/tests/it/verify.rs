@@ -78,6 +78,49 @@ fn verdicts_and_exit_codes() {
     assert_eq!((code, &report["verdict"], &report["index"]), (0, &"current".into(), &2.into()));
 }
 
+/// Readers of JSON take the last of two equal names, and conda readers a section of their own choice: a sound record
+/// beside an altered one must not stand for it.
+#[test]
+fn a_file_that_is_listed_twice_is_never_verified() {
+    let home = home();
+    let server = conda_log(home.path());
+    let record = |digit: char| {
+        let sha256 = digit.to_string().repeat(64);
+        format!(
+            r#""name":"a","version":"1","build":"0","build_number":0,"license":"MIT","sha256":"{sha256}","size":1"#
+        )
+    };
+    let (sound, evil) = (record('a'), record('e'));
+    let (file, key) = ("a-1-0.conda", "a-1-0");
+    let check = |repodata: &str| verify(home.path(), &server, repodata, &["--vkey", &server.vkey]);
+    let once = format!(r#"{{"packages.conda":{{"{file}":{{{sound}}}}}}}"#);
+    assert_eq!(check(&once).0, 0);
+    let same = format!(r#"{{"packages.conda":{{"{file}":{{{sound}}},"{file}":{{{sound}}}}}}}"#);
+    assert_eq!(check(&same).0, 0, "the same record twice is one");
+    for (name, repodata) in [
+        ("in one section", format!(r#"{{"packages.conda":{{"{file}":{{{sound}}},"{file}":{{{evil}}}}}}}"#)),
+        (
+            "in both sections",
+            format!(r#"{{"packages.conda":{{"{file}":{{{sound}}}}},"packages":{{"{file}":{{{evil}}}}}}}"#),
+        ),
+        (
+            "v3 first",
+            format!(
+                r#"{{"v3":{{"conda":{{"{key}":{{{sound}}}}}}},"packages.conda":{{"{file}":{{{evil}}}}}}}"#
+            ),
+        ),
+        (
+            "v3 last",
+            format!(
+                r#"{{"packages.conda":{{"{file}":{{{evil}}}}},"v3":{{"conda":{{"{key}":{{{sound}}}}}}}}}"#
+            ),
+        ),
+    ] {
+        let (code, report, stderr) = check(&repodata);
+        assert_eq!((code, stderr.contains("twice")), (1, true), "{name}: {report} {stderr}");
+    }
+}
+
 #[test]
 fn what_is_too_old_unpinned_or_unreadable_has_its_own_code() {
     let home = home();
