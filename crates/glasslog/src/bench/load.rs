@@ -66,6 +66,11 @@ pub(super) struct Load {
 }
 
 impl Ack {
+    /// `index` was acknowledged for `entry`, `at` after the start.
+    pub(super) fn new(index: u64, entry: u32, at: Duration) -> Ack {
+        Ack { index, entry, at: u32::try_from(at.as_micros() / 10).unwrap_or(u32::MAX) }
+    }
+
     /// When it was acknowledged, since the start.
     pub(super) fn at(&self) -> Duration {
         Duration::from_micros(u64::from(self.at) * 10)
@@ -73,7 +78,8 @@ impl Ack {
 }
 
 impl Load {
-    fn new(started: Instant) -> anyhow::Result<Load> {
+    /// Nothing measured yet.
+    pub(super) fn new(started: Instant) -> anyhow::Result<Load> {
         Ok(Load {
             started,
             elapsed: Duration::ZERO,
@@ -300,8 +306,8 @@ impl Writer {
             self.load.duplicates.1 += u64::from(!same);
             return;
         }
-        let at = u32::try_from(self.load.started.elapsed().as_micros() / 10).unwrap_or(u32::MAX);
-        let acks = numbers.iter().zip(indices).map(|(entry, index)| Ack { index: *index, entry: *entry, at });
+        let at = self.load.started.elapsed();
+        let acks = numbers.iter().zip(indices).map(|(entry, index)| Ack::new(*index, *entry, at));
         self.load.acks.extend(acks);
         self.bar.inc(indices.len() as u64);
         if let (true, Ok(answer), [entry]) = (self.args.wait_published, answer, numbers) {

@@ -8,7 +8,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use glasslog_client::{inclusion::Inclusion, pin::Pins};
 use glasslog_core::{
     Hash, LeafIndex, TreeSize, checkpoint::Checkpoint, entry_bundle::EntryBundle, hash::leaf_hash,
-    note::Note, proof::TlogProof, tile::BundleId,
+    merkle::InclusionProof, note::Note, proof::TlogProof, tile::BundleId,
 };
 
 use super::{
@@ -175,9 +175,6 @@ fn holds(bundles: &BTreeMap<BundleId, Bytes>, size: TreeSize, index: u64, leaf: 
 fn check_proof(answer: &ProofAnswer, entries: &Entries, pins: Option<&Pins>) -> anyhow::Result<()> {
     let proof = TlogProof::parse(&answer.proof)?;
     let leaf = leaf_hash(&entries.make(answer.entry.into()));
-    if let Some(pins) = pins {
-        let checkpoint = pins.open(proof.checkpoint.as_bytes())?;
-        proof.verify_inclusion(&leaf, &checkpoint)?;
-    }
-    Ok(())
+    let tree = tree(pins, proof.checkpoint.as_bytes())?;
+    Ok(InclusionProof(proof.hashes).verify(&leaf, proof.index, tree.size, &tree.root)?)
 }

@@ -11,6 +11,9 @@ use crate::{
     output::{Output, Tone},
 };
 
+/// The longest time to publish that is told apart, in microseconds: one hour.
+const MAX_PUBLISH_US: u64 = 3_600_000_000;
+
 /// Under which conditions it ran.
 #[derive(Debug, Serialize)]
 pub(super) struct Settings {
@@ -217,7 +220,10 @@ fn print_errors(load: &Load, out: &Output) {
 
 /// From each acknowledgement to the first checkpoint that covers it.
 fn time_to_publish(load: &Load, published: &Published) -> Percentiles {
-    let Ok(mut times) = Histogram::<u64>::new(2) else { return Percentiles::default() };
+    // With bounds: a histogram that resizes itself does not when values are clamped to it, and shows none of them.
+    let Ok(mut times) = Histogram::<u64>::new_with_bounds(1, MAX_PUBLISH_US, 2) else {
+        return Percentiles::default();
+    };
     for ack in &load.acks {
         if let Some(at) = published.covered_at(ack.index) {
             let waited = at.saturating_duration_since(load.started + ack.at());
@@ -246,5 +252,29 @@ impl std::fmt::Display for Percentiles {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Percentiles { p50, p90, p99, p999, max } = self;
         write!(f, "p50 {p50:.2} ms, p90 {p90:.2}, p99 {p99:.2}, p99.9 {p999:.2}, max {max:.1}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::bench::{load::Ack, publication::Step};
+
+    /// One checkpoint a second, acknowledgements spread evenly over the second before it.
+    #[test]
+    fn the_time_to_publish_is_half_an_interval_in_the_middle() {
+        let started = Instant::now();
+        let mut load = Load::new(started).unwrap();
+        load.acks = (0..1000).map(|number| Ack::new(number, 0, Duration::from_millis(number))).collect();
+        let step =
+            |seconds, size| Step { at: started + Duration::from_secs(seconds), size, note: Bytes::new() };
+        let published = Published { steps: vec![step(0, 0), step(1, 1000)] };
+        let Percentiles { p50, p90, max, .. } = time_to_publish(&load, &published);
+        let near = |value: f64, expected: f64| (value - expected).abs() <= expected / 50.0;
+        assert!(near(p50, 500.0) && near(p90, 900.0) && near(max, 1000.0), "{p50} {p90} {max}");
     }
 }
