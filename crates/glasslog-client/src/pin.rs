@@ -52,7 +52,11 @@ impl Pins {
         let origin = String::from_utf8_lossy(origin);
         let keys: Vec<VerifierKey> =
             self.log_keys.iter().filter(|key| key.name() == origin).cloned().collect();
-        let keys = if keys.is_empty() { &self.log_keys } else { &keys };
-        VerifiedCheckpoint::open_with_witnesses(note, &origin, keys, &self.policy.witness_keys())
+        if keys.is_empty() {
+            // A pinned key of another name does not do: what was seen of a log is remembered by its origin, and a log
+            // that could sign under a fresh one would never be compared with its past.
+            return Err(CheckpointError::UnknownLog(origin.into_owned()));
+        }
+        VerifiedCheckpoint::open_with_witnesses(note, &origin, &keys, &self.policy.witness_keys())
     }
 }

@@ -2,7 +2,7 @@
 
 use glasslog_core::{
     Hash, TreeSize,
-    checkpoint::Checkpoint,
+    checkpoint::{Checkpoint, CheckpointError},
     hash::ScalarHasher,
     note::{self, Algorithm, Ed25519Signer, SecretKey, VerifierKey},
 };
@@ -92,4 +92,17 @@ fn only_pinned_keys_open_a_checkpoint() {
         assert!(Pins::of_keys(std::slice::from_ref(key)).open(note.as_bytes()).is_err());
     }
     assert!(Pins::of_keys(&[]).open(note.as_bytes()).is_err());
+}
+
+/// A log that signs under another origin would be compared with nothing that was seen of it.
+#[test]
+fn a_pinned_key_opens_only_checkpoints_of_its_own_name() {
+    let pins = Pins::of_keys(&[note::Signer::verifier_key(&signer()).clone()]);
+    let sign = |origin: &str| {
+        let text = Checkpoint::new(origin, TreeSize(0), Hash::EMPTY_ROOT).to_text();
+        note::sign(&text, &[&signer()]).unwrap()
+    };
+    assert!(pins.open(sign(ORIGIN).as_bytes()).is_ok());
+    let refused = pins.open(sign("example.com/second").as_bytes());
+    assert_eq!(refused, Err(CheckpointError::UnknownLog("example.com/second".into())));
 }
