@@ -17,7 +17,7 @@ use serde::Serialize;
 use crate::{
     cli::LogArgs,
     exit::{Exit, Failed, OrExit, Outcome},
-    fetch::{FetchError, HOW_TO_PIN, Source, Target},
+    fetch::{FetchError, HOW_TO_PIN, Source, Target, weigh},
     output::{Output, Tone},
 };
 use run::Stop;
@@ -56,7 +56,8 @@ struct Found {
     message: String,
 }
 
-/// Runs it: 0 if everything is as computed, 1 naming the first difference, 4 if the log cannot be read.
+/// Runs it: 0 if everything is as computed, 1 naming the first difference, 4 if the log cannot be read or its checkpoint
+/// lacks the quorum of the policy that was given.
 ///
 /// # Errors
 ///
@@ -71,6 +72,8 @@ pub async fn run(args: FsckArgs, out: &Output) -> Outcome {
         None => (served_pins(&source, out).await?, "served"),
     };
     let checkpoint = open_checkpoint(&source, &pins).await?;
+    // The quorum of --policy, at any age: a log at rest can be checked too.
+    weigh(&pins, &checkpoint, None, out)?;
     out.note(format_args!("checking {} entries of {}", HumanCount(checkpoint.size().0), checkpoint.origin()));
 
     let bar = out.progress(checkpoint.size().0, "checking", "entries");

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::support::{Server, home, run};
+use crate::support::{Server, home, run, write};
 
 /// Enough for full and partial tiles and bundles, and two levels.
 const ENTRIES: u64 = 600;
@@ -98,6 +98,22 @@ fn what_is_no_log_or_another_log_is_told_apart() {
     server.kill();
     assert_eq!(run(home.path(), &["fsck", &url, "--vkey", "not a key"]).0, 64);
     assert_eq!(run(home.path(), &["fsck", &url]).0, 4);
+}
+
+/// A policy is more than keys: a checkpoint that lacks its witnesses is nothing to rest on.
+#[test]
+fn the_quorum_of_a_policy_counts() {
+    let home = home();
+    let (server, _) = filled(home.path());
+    let witness = "w.example+aba56c37+BMsMEAoUhpQoSTxqxTHLBYD6KM2ZdjOuiV/QnPxJwBts";
+    for (name, more, expected) in
+        [("none", "quorum none\n".to_owned(), 0), ("one", format!("witness w {witness}\nquorum w\n"), 4)]
+    {
+        write(home.path(), name, format!("log {}\n{more}", server.vkey).as_bytes());
+        let (code, stdout, stderr) = run(home.path(), &["fsck", &server.url, "--policy", name]);
+        assert_eq!(code, expected, "{name}: {stdout}{stderr}");
+        assert_eq!(stderr.contains("quorum"), expected == 4, "{stderr}");
+    }
 }
 
 /// Puts `change` of `sound` in the place of a file that may be read-only.
