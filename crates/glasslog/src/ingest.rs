@@ -97,16 +97,56 @@ pub struct Report {
     pub refused: Vec<(String, String)>,
     /// Files that are listed twice with different records.
     pub conflicts: Vec<String>,
+    /// Top-level keys of the source that conda does not define.
+    pub unknown_keys: Vec<String>,
+    /// Records that are logged, and that something about is odd.
+    pub flagged: Flagged,
     /// Why the source could not be read to its end, if it could not.
     pub incomplete: Option<String>,
+    /// Why it was not sent, or not all of it.
+    pub failed: Option<String>,
+    /// The exit code of that.
+    #[serde(skip)]
+    pub failure: Option<Exit>,
+}
+
+/// How many records are logged and flagged (FORMATS §4).
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Flagged {
+    /// Without any hash: nothing says which file they mean.
+    pub hashless: u64,
+    /// With an md5 and no sha256.
+    pub md5_only: u64,
+    /// Without canonical form: only a hash of their bytes is logged.
+    pub meta_raw: u64,
+    /// Not watched for being listed twice, since the source lists too many files.
+    pub unwatched: u64,
 }
 
 impl Report {
+    fn of(channel: &Channel) -> Report {
+        Report {
+            source: channel.location.clone(),
+            repo: channel.repo.to_string(),
+            subdir: channel.subdir.to_string(),
+            ..Report::default()
+        }
+    }
+
+    /// Takes in one pass; an earlier one that was started again counts no more.
+    fn take(&mut self, found: read::Found, sent: Sent) {
+        let read::Found { records, refused, conflicts, unknown_keys, flagged, incomplete } = found;
+        (self.records, self.new, self.already_logged) = (records, sent.new, sent.already_logged);
+        (self.refused, self.conflicts, self.unknown_keys) = (refused, conflicts, unknown_keys);
+        (self.flagged, self.incomplete) = (flagged, incomplete);
+        self.refused.extend(sent.refused);
+    }
+
     fn exit(&self) -> Exit {
         let refused =
             if self.refused.is_empty() && self.conflicts.is_empty() { Exit::Ok } else { Exit::Mismatch };
         let unread = if self.incomplete.is_some() { Exit::OwnFailure } else { Exit::Ok };
-        refused.worst(unread)
+        refused.worst(unread).worst(self.failure.unwrap_or(Exit::Ok))
     }
 }
 
@@ -122,8 +162,9 @@ struct Channel {
 ///
 /// # Errors
 ///
-/// [`Failed`] with 64 when it is not said what the records belong to, 4 when the log cannot be reached, 3 when a source
-/// is older than what was sent last, 5 when a source cannot be opened.
+/// [`Failed`] with 64 when it is not said what the records belong to, 4 when the log cannot be reached at the beginning.
+/// What happens to one source is in its report, and does not keep the others from being sent, unless it would happen to
+/// them too.
 pub async fn run(command: IngestCommand, out: &Output) -> Outcome {
     let IngestCommand::Conda(args) = command;
     let channels = args.sources.iter().map(|source| channel(source, &args)).collect::<Result<Vec<_>, _>>()?;
@@ -135,20 +176,43 @@ pub async fn run(command: IngestCommand, out: &Output) -> Outcome {
         );
     }
     let mut jsonl = args.jsonl_out.as_deref().map(Jsonl::create).transpose()?;
-    let mut reports = Vec::new();
+    let mut reports: Vec<Report> = Vec::new();
     for channel in &channels {
-        let report = ingest(channel, log.as_ref(), &mut jsonl, &args, out).await?;
+        let source = Source { channel, log: log.as_ref(), args: &args, out };
+        let report = source.ingest(&mut jsonl).await;
         out.line(summary(&report, log.is_some(), out));
+        // The log itself is in trouble, or wants none of this: so it would be with the next source.
+        let ends = matches!(report.failure, Some(Exit::LogFailure | Exit::Usage));
         reports.push(report);
-    }
-    if let Some(jsonl) = jsonl {
-        jsonl.finish()?;
+        if ends {
+            break;
+        }
     }
     if reports.len() > 1 {
         out.line(summary(&total(&reports), log.is_some(), out));
     }
+    if reports.len() < channels.len() {
+        out.error(format_args!("{} sources were not tried", channels.len() - reports.len()));
+    }
     out.json(&reports);
-    Ok(reports.iter().fold(Exit::Ok, |worst, report| worst.worst(report.exit())))
+    let worst = reports.iter().fold(Exit::Ok, |worst, report| worst.worst(report.exit()));
+    Ok(worst.worst(put_in_place(jsonl, &reports, out)))
+}
+
+/// `--jsonl-out` appears only if it holds what all sources list.
+fn put_in_place(jsonl: Option<Jsonl>, reports: &[Report], out: &Output) -> Exit {
+    let Some(jsonl) = jsonl else { return Exit::Ok };
+    if reports.iter().any(|report| report.failed.is_some()) {
+        out.warn("--jsonl-out is not written, since it would not be complete");
+        return Exit::Ok;
+    }
+    match jsonl.finish() {
+        Ok(()) => Exit::Ok,
+        Err(failed) => {
+            out.error(format_args!("{:#}", failed.error));
+            failed.exit
+        }
+    }
 }
 
 /// What the records of `location` belong to: from the flags, else from a URL or path that says it.
@@ -171,50 +235,108 @@ fn channel(location: &str, args: &CondaArgs) -> Result<Channel, Failed> {
     Ok(Channel { location: location.to_owned(), repo, subdir })
 }
 
-/// One source, started again as long as other writers get in between and its content has changed since.
-async fn ingest(
-    channel: &Channel,
-    log: Option<&Log>,
-    jsonl: &mut Option<Jsonl>,
-    args: &CondaArgs,
-    out: &Output,
-) -> Result<Report, Failed> {
-    let mut refused_digest = None;
-    for _ in 0..STARTS {
-        // Before the source is fetched: whatever another writer adds from here on is newer than what we will read.
-        let published = match log {
-            Some(log) => log.published().await?,
-            None => TreeSize::ZERO,
-        };
-        let fetched = fetch::fetch(&channel.location).await?;
-        if refused_digest == Some(fetched.digest) {
-            break;
+/// One source, and what it needs to be sent.
+struct Source<'a> {
+    channel: &'a Channel,
+    log: Option<&'a Log>,
+    args: &'a CondaArgs,
+    out: &'a Output,
+}
+
+impl Source<'_> {
+    async fn ingest(&self, jsonl: &mut Option<Jsonl>) -> Report {
+        let mut report = Report::of(self.channel);
+        if let Err(failed) = self.start(jsonl, &mut report).await {
+            report.failed = Some(format!("{:#}", failed.error));
+            report.failure = Some(failed.exit);
         }
-        let mut seen = match log {
-            Some(log) => Some(Seen::load(args.state_dir.as_deref(), &log.origin, channel)?),
-            None => None,
-        };
-        if let Some(seen) = &mut seen {
-            if !args.force {
-                seen.refuse_if_older(&fetched, &channel.location)?;
+        remarks(&report, self.out);
+        report
+    }
+
+    /// Starts it again as long as other writers get in between and its content has changed since.
+    async fn start(&self, jsonl: &mut Option<Jsonl>, report: &mut Report) -> Result<(), Failed> {
+        let Source { channel, log, args, out } = *self;
+        let mut refused_digest = None;
+        for _ in 0..STARTS {
+            // Before the source is fetched: whatever another writer adds from here on is newer than what we will read.
+            let published = match log {
+                Some(log) => log.published().await?,
+                None => TreeSize::ZERO,
+            };
+            let fetched = fetch::fetch(&channel.location).await?;
+            if refused_digest == Some(fetched.digest) {
+                break;
             }
-            seen.begin(&fetched)?;
-        }
-        let digest = fetched.digest;
-        match pass(channel, fetched, log, published, jsonl, args, out).await? {
-            Ok(report) => {
+            let mut seen = match log {
+                Some(log) => Some(Seen::load(args.state_dir.as_deref(), &log.origin, channel)?),
+                None => None,
+            };
+            if let Some(seen) = &mut seen {
+                if !args.force {
+                    seen.refuse_if_older(&fetched, &channel.location)?;
+                }
+                seen.begin(&fetched)?;
+            }
+            let digest = fetched.digest;
+            let before = jsonl.as_mut().map(Jsonl::position).transpose()?;
+            let Some(changed) = self.pass(fetched, published, jsonl, report).await? else {
                 if let (Some(seen), None, None) = (seen, &report.incomplete, args.limit) {
                     seen.complete()?;
                 }
-                return Ok(report);
-            }
-            Err(changed) => {
-                out.note(format_args!("{}: {changed}; starting it again", channel.location));
-                refused_digest = Some(digest);
+                return Ok(());
+            };
+            out.note(format_args!("{}: {changed}; starting it again", channel.location));
+            refused_digest = Some(digest);
+            if let (Some(jsonl), Some(before)) = (jsonl.as_mut(), before) {
+                jsonl.truncate(before)?;
             }
         }
+        Err(out_of_date(channel))
     }
-    Err(out_of_date(channel))
+
+    /// Reads it once and sends it; gives the log's words when it answered 412: somebody else's newer record.
+    async fn pass(
+        &self,
+        fetched: Fetched,
+        published: TreeSize,
+        jsonl: &mut Option<Jsonl>,
+        report: &mut Report,
+    ) -> Result<Option<String>, Failed> {
+        let Source { channel, log, args, out } = *self;
+        let bar = out.progress(0, "reading", "records");
+        bar.set_message(format!("{}/{}", channel.repo, channel.subdir));
+        let bounds = log.map_or(connect::Bounds::DRY, |log| log.bounds);
+        let (batches, incoming) = tokio::sync::mpsc::channel(usize::from(args.in_flight));
+        let reading = read::Reading {
+            channel: channel.clone(),
+            fetched,
+            bounds,
+            limit: args.limit,
+            jsonl: jsonl.take(),
+            batches,
+            progress: bar.clone(),
+        };
+        let reader = tokio::task::spawn_blocking(move || reading.run());
+        let (sent, ended) = match log {
+            Some(log) => send::send_all(log, incoming, published, usize::from(args.in_flight)).await,
+            None => send::discard(incoming).await,
+        };
+        let read = reader.await?;
+        bar.finish_and_clear();
+        *jsonl = read.jsonl;
+        let last = sent.last_index;
+        report.take(read.found, sent);
+        match ended {
+            Ok(()) => {}
+            Err(SendError::Changed(why)) => return Ok(Some(why)),
+            Err(SendError::Failed(failed)) => return Err(failed),
+        }
+        if let (Some(log), Some(last)) = (log, last) {
+            log.wait_until_public(last, out).await;
+        }
+        read.failed.map_or(Ok(None), Err)
+    }
 }
 
 fn out_of_date(channel: &Channel) -> Failed {
@@ -226,77 +348,34 @@ fn out_of_date(channel: &Channel) -> Failed {
     Failed::new(Exit::Mismatch, message)
 }
 
-/// Reads a source once and sends it. The inner error is a 412: somebody else's newer record.
-async fn pass(
-    channel: &Channel,
-    fetched: Fetched,
-    log: Option<&Log>,
-    published: TreeSize,
-    jsonl: &mut Option<Jsonl>,
-    args: &CondaArgs,
-    out: &Output,
-) -> Result<Result<Report, String>, Failed> {
-    let bar = out.progress(0, "reading", "records");
-    bar.set_message(format!("{}/{}", channel.repo, channel.subdir));
-    let bounds = log.map_or(connect::Bounds::DRY, |log| log.bounds);
-    let (batches, incoming) = tokio::sync::mpsc::channel(usize::from(args.in_flight));
-    let reading = read::Reading {
-        channel: channel.clone(),
-        fetched,
-        bounds,
-        limit: args.limit,
-        jsonl: jsonl.take(),
-        batches,
-        progress: bar.clone(),
-    };
-    let reader = tokio::task::spawn_blocking(move || reading.run());
-    let sent = match log {
-        Some(log) => send::send_all(log, incoming, published, usize::from(args.in_flight)).await,
-        None => send::discard(incoming).await,
-    };
-    let read = reader.await?;
-    bar.finish_and_clear();
-    *jsonl = read.jsonl;
-    let sent = match sent {
-        Ok(sent) => sent,
-        Err(SendError::Changed(why)) => return Ok(Err(why)),
-        Err(SendError::Failed(failed)) => return Err(failed),
-    };
-    if let (Some(log), Some(last)) = (log, sent.last_index) {
-        log.wait_until_public(last, out).await?;
-    }
-    if let Some(failed) = read.failed {
-        return Err(failed);
-    }
-    Ok(Ok(report(channel, read.found, sent, out)))
-}
-
-fn report(channel: &Channel, found: read::Found, sent: Sent, out: &Output) -> Report {
-    let mut report = Report {
-        source: channel.location.clone(),
-        repo: channel.repo.to_string(),
-        subdir: channel.subdir.to_string(),
-        records: found.records,
-        new: sent.new,
-        already_logged: sent.already_logged,
-        refused: found.refused,
-        conflicts: found.conflicts,
-        incomplete: found.incomplete,
-    };
-    report.refused.extend(sent.refused);
+/// What is not as it should be, each by its name.
+fn remarks(report: &Report, out: &Output) {
     for (name, why) in &report.refused {
         out.warn(format_args!("not logged: {}: {why}", name.escape_debug()));
     }
     for name in &report.conflicts {
         out.warn(format_args!("listed twice with different records: {}", name.escape_debug()));
     }
-    for key in &found.unknown_keys {
+    for key in &report.unknown_keys {
         out.warn(format_args!("unknown top-level key skipped: {}", key.escape_debug()));
     }
-    if let Some(why) = &report.incomplete {
-        out.error(format_args!("{}: {why}", channel.location));
+    let Flagged { hashless, md5_only, meta_raw, unwatched } = report.flagged;
+    for (count, what) in [
+        (hashless, "logged without any hash, so they do not say which file they mean"),
+        (md5_only, "logged with an md5 and no sha256"),
+        (meta_raw, "logged as a hash of their bytes, since they have no canonical form"),
+        (unwatched, "not watched for being listed twice: there are too many"),
+    ] {
+        if count > 0 {
+            out.warn(format_args!("{}/{}: {} records {what}", report.repo, report.subdir, thousands(count)));
+        }
     }
-    report
+    if let Some(why) = &report.incomplete {
+        out.error(format_args!("{}: {why}", report.source));
+    }
+    if let Some(why) = &report.failed {
+        out.error(format_args!("{}/{}: {why}", report.repo, report.subdir));
+    }
 }
 
 fn total(reports: &[Report]) -> Report {
@@ -308,6 +387,7 @@ fn total(reports: &[Report]) -> Report {
         total.already_logged += report.already_logged;
         total.refused.extend(report.refused.iter().cloned());
         total.conflicts.extend(report.conflicts.iter().cloned());
+        total.failed = total.failed.or_else(|| report.failed.clone());
     }
     total
 }
@@ -328,6 +408,9 @@ fn summary(report: &Report, sent: bool, out: &Output) -> String {
     if !report.conflicts.is_empty() {
         let conflicts = thousands(report.conflicts.len() as u64);
         line += &format!("  {}", out.paint(Tone::Bad, format_args!("{conflicts} listed twice")));
+    }
+    if report.failed.is_some() {
+        line += &format!("  {}", out.paint(Tone::Bad, "FAILED"));
     }
     line
 }

@@ -101,20 +101,25 @@ impl Log {
     }
 
     /// Waits until a public checkpoint covers `last`: from then on others can verify what was sent, and the next run
-    /// is not mistaken for another writer.
-    pub(super) async fn wait_until_public(&self, last: u64, out: &Output) -> Result<(), Failed> {
+    /// is not mistaken for another writer. A checkpoint that cannot be read is waited for like one that is too small:
+    /// everything is acknowledged by now.
+    pub(super) async fn wait_until_public(&self, last: u64, out: &Output) {
         let begun = Instant::now();
-        while self.published().await?.0 <= last {
+        loop {
+            let why = match self.published().await {
+                Ok(size) if size.0 > last => return,
+                Ok(size) => format!("the log has published {size} entries"),
+                Err(failed) => format!("{:#}", failed.error),
+            };
             if begun.elapsed() > PATIENCE {
+                let waited = PATIENCE.as_secs();
                 out.warn(format_args!(
-                    "everything is logged (up to index {last}), but the log has not published it after {} s",
-                    PATIENCE.as_secs()
+                    "everything is logged (up to index {last}), but not public after {waited} s: {why}"
                 ));
-                return Ok(());
+                return;
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
-        Ok(())
     }
 }
 

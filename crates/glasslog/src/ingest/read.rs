@@ -3,8 +3,9 @@
 use std::{
     collections::HashSet,
     convert::Infallible,
-    fs::File,
-    io::{self, BufWriter, Seek, Write},
+    fs::{File, Permissions},
+    io::{self, BufWriter, Seek, SeekFrom, Write},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -15,9 +16,10 @@ use glasslog_conda::{
     repodata::{self, Event, Fault, RecordEntry, Section},
 };
 use indicatif::ProgressBar;
+use tempfile::NamedTempFile;
 use tokio::sync::mpsc;
 
-use super::{Channel, connect::Bounds, fetch::Fetched};
+use super::{Channel, Flagged, connect::Bounds, fetch::Fetched};
 use crate::exit::Failed;
 
 /// Entries in the framing of `application/vnd.glasslog.entries`.
@@ -47,6 +49,7 @@ pub(super) struct Found {
     pub(super) refused: Vec<(String, String)>,
     pub(super) conflicts: Vec<String>,
     pub(super) unknown_keys: Vec<String>,
+    pub(super) flagged: Flagged,
     /// Why the source could not be read to its end.
     pub(super) incomplete: Option<String>,
 }
@@ -98,6 +101,8 @@ impl Reading {
             }
         };
         let read = repodata::read(plain, &channel.repo, &channel.subdir, |event| visitor.visit(event));
+        let summary = read.as_ref().unwrap_or_else(|stopped| &stopped.before);
+        visitor.found.flagged.unwatched = summary.unwatched;
         let failed = match read {
             Ok(_) => None,
             Err(stopped) => match &stopped.fault {
@@ -190,6 +195,10 @@ impl Visitor {
         self.forming.extend_from_slice(record.entry);
         self.entries += 1;
         self.found.records += 1;
+        let flagged = &mut self.found.flagged;
+        flagged.hashless += u64::from(record.hashless);
+        flagged.md5_only += u64::from(record.md5_only);
+        flagged.meta_raw += u64::from(record.meta_raw.is_some());
         self.progress.inc(1);
         Ok(())
     }
@@ -210,22 +219,35 @@ impl Visitor {
     }
 }
 
-/// `--jsonl-out`: every entry on a line of its own. The file appears when it is complete.
+/// `--jsonl-out`: every entry on a line of its own. The file appears when it is complete; until then it is a temporary
+/// one beside its place, which goes when this is dropped.
 pub(super) struct Jsonl {
-    file: BufWriter<File>,
-    temporary: PathBuf,
+    file: BufWriter<NamedTempFile>,
     path: PathBuf,
 }
 
 impl Jsonl {
     /// Begins the file beside its place.
     pub(super) fn create(path: &Path) -> Result<Jsonl, Failed> {
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{}.tmp", std::process::id()));
-        let temporary = path.with_file_name(name);
-        let file =
-            File::create(&temporary).with_context(|| format!("cannot write {}", temporary.display()))?;
-        Ok(Jsonl { file: BufWriter::new(file), temporary, path: path.to_owned() })
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let file = tempfile::Builder::new()
+            .prefix(".glasslog-jsonl-")
+            // What the umask leaves of it: entries are no secret.
+            .permissions(Permissions::from_mode(0o666))
+            .tempfile_in(dir)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(Jsonl { file: BufWriter::new(file), path: path.to_owned() })
+    }
+
+    /// How far it is, in bytes.
+    pub(super) fn position(&mut self) -> io::Result<u64> {
+        self.file.stream_position()
+    }
+
+    /// Takes back what was written after `position`.
+    pub(super) fn truncate(&mut self, position: u64) -> io::Result<()> {
+        self.file.seek(SeekFrom::Start(position))?;
+        self.file.get_ref().as_file().set_len(position)
     }
 
     fn write(&mut self, entry: &[u8]) -> io::Result<()> {
@@ -235,12 +257,14 @@ impl Jsonl {
 
     /// Puts the file in its place.
     pub(super) fn finish(self) -> Result<(), Failed> {
-        let Jsonl { file, temporary, path } = self;
+        let Jsonl { file, path } = self;
         let put = || {
-            file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-            std::fs::rename(&temporary, &path)
+            let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
+            file.as_file().sync_all()?;
+            file.persist(&path).map_err(|error| error.error)
         };
-        Ok(put().with_context(|| format!("cannot write {}", path.display()))?)
+        put().with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(())
     }
 }
 

@@ -49,6 +49,9 @@ pub(super) enum SendError {
     Failed(Failed),
 }
 
+/// What was settled, and why sending stopped before its end, if it did: what was refused until then stays known.
+pub(super) type Sending = (Sent, Result<(), SendError>);
+
 /// Sends every batch that comes, up to `in_flight` at once, all conditional on `published`.
 ///
 /// They may be committed in any order: no two records are of the same file.
@@ -57,57 +60,72 @@ pub(super) async fn send_all(
     mut incoming: mpsc::Receiver<Batch>,
     published: TreeSize,
     in_flight: usize,
-) -> Result<Sent, SendError> {
+) -> Sending {
     let mut sent = Sent::default();
     let mut flying = FuturesUnordered::new();
     while let Some(batch) = incoming.recv().await {
         while flying.len() >= in_flight {
-            if let Some(done) = flying.next().await {
-                sent.absorb(done?);
+            if let Some(done) = flying.next().await
+                && let Err(stopped) = sent.absorb(done)
+            {
+                return (sent, Err(stopped));
             }
         }
         flying.push(send(log, batch, published));
     }
     while let Some(done) = flying.next().await {
-        sent.absorb(done?);
+        if let Err(stopped) = sent.absorb(done) {
+            return (sent, Err(stopped));
+        }
     }
-    Ok(sent)
+    (sent, Ok(()))
 }
 
 /// Takes batches and sends nothing (`--dry-run`).
-pub(super) async fn discard(mut incoming: mpsc::Receiver<Batch>) -> Result<Sent, SendError> {
+pub(super) async fn discard(mut incoming: mpsc::Receiver<Batch>) -> Sending {
     while incoming.recv().await.is_some() {}
-    Ok(Sent::default())
+    (Sent::default(), Ok(()))
 }
 
 impl Sent {
-    fn absorb(&mut self, other: Sent) {
+    /// Adds what one batch came to, and gives how it ended.
+    fn absorb(&mut self, (other, ended): Sending) -> Result<(), SendError> {
         self.new += other.new;
         self.already_logged += other.already_logged;
         self.refused.extend(other.refused);
         self.last_index = self.last_index.max(other.last_index);
+        ended
     }
 }
 
 /// Sends one batch until the log has taken or refused every entry of it.
-async fn send(log: &Log, batch: Batch, since: TreeSize) -> Result<Sent, SendError> {
-    let mut batch = batch;
+async fn send(log: &Log, batch: Batch, since: TreeSize) -> Sending {
     let mut refused = Vec::new();
+    let ended = settle(log, batch, since, &mut refused).await;
+    match ended {
+        Ok(sent) => (Sent { refused, ..sent }, Ok(())),
+        Err(stopped) => (Sent { refused, ..Sent::default() }, Err(stopped)),
+    }
+}
+
+async fn settle(
+    log: &Log,
+    mut batch: Batch,
+    since: TreeSize,
+    refused: &mut Vec<(String, String)>,
+) -> Result<Sent, SendError> {
     loop {
         match deliver(log, &batch, since).await? {
-            Delivered::Taken(mut sent) => {
-                sent.refused = refused;
-                return Ok(sent);
-            }
+            Delivered::Taken(sent) => return Ok(sent),
             Delivered::Refused { line, why } => {
                 let (path, rest) =
                     without(&batch, line).ok_or_else(|| failed(Exit::LogFailure, why.clone()))?;
                 refused.push((path, why.clone()));
+                if rest.entries == 0 {
+                    return Ok(Sent::default());
+                }
                 if refused.len() > MAX_REFUSED {
                     return Err(failed(Exit::Mismatch, format!("the log refuses these entries: {why}")));
-                }
-                if rest.entries == 0 {
-                    return Ok(Sent { refused, ..Sent::default() });
                 }
                 batch = rest;
             }

@@ -130,6 +130,101 @@ fn a_log_that_takes_other_repos_only_is_told_of() {
     assert!(stdout.contains("3 NOT LOGGED"), "{stdout}");
 }
 
+/// The others are sent, the worst exit code is kept, and every source has its report.
+#[test]
+fn one_bad_source_does_not_keep_the_others_from_being_sent() {
+    let home = home();
+    let server = Server::start(home.path(), &["--entry-schema", "conda-1"]);
+    write(home.path(), "noarch/repodata.json", CHANNEL.as_bytes());
+    write(home.path(), "linux-64/repodata.json", br#"{"packages":{"a-1-0.tar.bz2":7}}"#);
+    let sources = ["linux-64/repodata.json", "win-64/repodata.json", "noarch/repodata.json"];
+    let more = ["--repo", "mine", "--json", "--jsonl-out", "out.jsonl"];
+    let (code, stdout, stderr) = ingest(home.path(), &server, &[&sources[..], &more].concat());
+    assert_eq!(code, 1, "a record that is not logged is worse than a file that is not there: {stderr}");
+    let reports: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(reports[0]["refused"][0][0], "a-1-0.tar.bz2");
+    assert!(reports[1]["failed"].as_str().unwrap().contains("cannot read win-64"), "{stdout}");
+    assert_eq!((&reports[2]["new"], &reports[2]["failed"]), (&Value::from(3), &Value::Null));
+    assert_eq!(server.checkpoint().0, 3);
+    let left = std::fs::read_dir(home.path()).unwrap().map(|file| file.unwrap().file_name());
+    assert!(!left.into_iter().any(|name| name.to_string_lossy().contains("jsonl")), "not half of it");
+
+    let (code, stdout, _) = ingest(home.path(), &server, &[&sources[1..], &more[..2]].concat());
+    assert_eq!(code, 5);
+    assert!(stdout.contains("mine/win-64  +0 new  0 already logged  FAILED"), "{stdout}");
+}
+
+/// Even when they are so many that the log is believed to want none.
+#[test]
+fn refused_records_are_named() {
+    let home = home();
+    let server = Server::start(home.path(), &["--entry-schema", "conda-1", "--entry-repos", "other"]);
+    let records: Vec<String> = (0..20).map(|number| format!("\"a-{number}-0.tar.bz2\":{{}}")).collect();
+    let repodata = format!("{{\"packages\":{{{}}}}}", records.join(","));
+    write(home.path(), "noarch/repodata.json", repodata.as_bytes());
+    let (code, stdout, stderr) = ingest(home.path(), &server, &["noarch/repodata.json", "--repo", "mine"]);
+    assert_eq!(code, 1, "{stdout}{stderr}");
+    assert!(stderr.contains("not logged: noarch/a-0-0.tar.bz2"), "{stderr}");
+    assert!(stderr.contains("the log refuses these entries"), "{stderr}");
+}
+
+#[test]
+fn odd_records_are_flagged() {
+    let home = home();
+    let md5 = "0123456789abcdef0123456789abcdef";
+    let repodata = format!(
+        r#"{{"packages":{{"a-1-0.tar.bz2":{{"md5":"{md5}"}},"b-1-0.tar.bz2":{{}},"c-1-0.tar.bz2":{{"x":1.5}}}}}}"#
+    );
+    write(home.path(), "noarch/repodata.json", repodata.as_bytes());
+    let args = ["ingest", "conda", "noarch/repodata.json", "--repo", "mine", "--dry-run", "--json"];
+    let (code, stdout, stderr) = run(home.path(), &args);
+    assert_eq!(code, 0, "{stderr}");
+    let report: Value = serde_json::from_str(&stdout).unwrap();
+    let flagged = serde_json::json!({"hashless": 2, "md5_only": 1, "meta_raw": 1, "unwatched": 0});
+    assert_eq!(report[0]["flagged"], flagged);
+    assert!(stderr.contains("2 records logged without any hash"), "{stderr}");
+}
+
+/// A log that takes everything and then cannot show a checkpoint for a moment: nothing has failed.
+#[test]
+fn a_checkpoint_that_cannot_be_read_for_a_moment_is_waited_for() {
+    let home = home();
+    write(home.path(), "noarch/repodata.json", br#"{"packages":{"a-1-0.tar.bz2":{}}}"#);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let mut checkpoints = vec!["log\n1\n", "no checkpoint", "log\n0\n", "log\n0\n"];
+        while let Ok((mut stream, _)) = listener.accept() {
+            let mut reader = BufReader::new(stream.try_clone().unwrap());
+            let mut head = String::new();
+            while reader.read_line(&mut head).is_ok_and(|read| read > 2) {}
+            let root = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
+            let signature = "\u{2014} log 2Yoz4AA=";
+            let (status, body) = if head.starts_with("GET /checkpoint") {
+                let text = checkpoints.pop().unwrap_or("log\n1\n");
+                ("200 OK", format!("{text}{root}\n\n{signature}\n"))
+            } else if head.starts_with("POST") {
+                ("200 OK", "0\n".to_owned())
+            } else {
+                ("404 Not Found", String::new())
+            };
+            let length = body.len();
+            let head = format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
+            let _sent = stream.write_all((head + &body).as_bytes());
+            // What is left of a request's body, or the client would be cut off.
+            let _rest =
+                stream.shutdown(std::net::Shutdown::Write).and_then(|()| reader.read_to_end(&mut Vec::new()));
+        }
+    });
+    let args = ["ingest", "conda", "noarch/repodata.json", "--repo", "mine", "--log-url", &url];
+    let (code, stdout, stderr) = run(home.path(), &args);
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    assert!(stdout.contains("+1 new"), "{stdout}");
+    let seen = std::fs::read_dir(home.path().join(".local/state/glasslog/ingest")).unwrap().next().unwrap();
+    let seen = std::fs::read_to_string(seen.unwrap().path()).unwrap();
+    assert!(seen.contains("\"complete\":true"), "{seen}");
+}
+
 #[test]
 fn what_cannot_work_is_said() {
     let home = home();
@@ -254,8 +349,12 @@ fn another_writer_is_never_rolled_back() {
         }),
         Box::new(move || ("Mon, 23 Nov 2026 12:00:01 GMT".to_owned(), newer.clone())),
     ]);
-    let (code, stdout, stderr) = ingest(home.path(), &server, &[&url, "--repo", "mine"]);
+    let (code, stdout, stderr) =
+        ingest(home.path(), &server, &[&url, "--repo", "mine", "--jsonl-out", "sent"]);
     assert_eq!((code, stdout.as_str()), (0, "mine/noarch  +2 new  1 already logged\n"), "{stderr}");
+    let sent = std::fs::read_to_string(home.path().join("sent")).unwrap();
+    assert_eq!(sent.lines().count(), 3, "what was begun and given up is taken back: {sent}");
+    assert!(!sent.contains("\"size\":1"), "{sent}");
     assert!(stderr.contains("starting it again"), "{stderr}");
     let size_1 =
         server.entries(3).iter().filter(|entry| entry.windows(8).any(|at| at == b"\"size\":1")).count();
