@@ -1,4 +1,7 @@
 //! What the user sees: results on stdout, everything else on stderr.
+//!
+//! Much of it was written by others: a log's answer, a name in repodata. So control characters are shown and never sent to
+//! the terminal, which would obey them; only line ends and our own colours pass.
 
 use std::{
     fmt::Display,
@@ -44,6 +47,38 @@ pub enum Tone {
     Faint,
 }
 
+impl Tone {
+    const ALL: [Tone; 5] = [Tone::Good, Tone::Warn, Tone::Bad, Tone::Strong, Tone::Faint];
+
+    /// The parameters of its SGR sequence (ECMA-48).
+    fn code(self) -> &'static str {
+        match self {
+            Tone::Good => "32",
+            Tone::Warn => "33",
+            Tone::Bad => "1;31",
+            Tone::Strong => "1",
+            Tone::Faint => "2",
+        }
+    }
+}
+
+/// Whether a terminal does something else with it than show it: C0 and C1 but for the line end, DEL, and the marks that
+/// change the direction of text or end a line.
+fn obeyed(character: char) -> bool {
+    let reorders =
+        matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    (character.is_control() && character != '\n') || reorders
+}
+
+/// The length of the colour of ours that `text` begins with, or 0.
+fn own_colour(text: &str) -> usize {
+    let Some(inside) = text.strip_prefix("\u{1b}[") else { return 0 };
+    let codes = Tone::ALL.into_iter().map(Tone::code).chain(["0"]);
+    let found =
+        codes.into_iter().find(|code| inside.strip_prefix(code).is_some_and(|rest| rest.starts_with('m')));
+    found.map_or(0, |code| code.len() + "\u{1b}[m".len())
+}
+
 impl Output {
     /// From the flags `--json`, `--quiet`, `--color` and the terminal.
     #[must_use]
@@ -68,7 +103,7 @@ impl Output {
     pub fn line(&self, text: impl Display) {
         if !self.json {
             // A closed pipe (`glasslog … | head`) is the reader's choice, not an error.
-            let _ = writeln!(std::io::stdout().lock(), "{text}");
+            let _ = writeln!(std::io::stdout().lock(), "{}", self.safe(text));
         }
     }
 
@@ -85,31 +120,46 @@ impl Output {
     /// A remark on stderr: what is being done, what to try next; nothing with `--quiet`.
     pub fn note(&self, text: impl Display) {
         if !self.quiet {
-            let _ = writeln!(std::io::stderr().lock(), "{text}");
+            let _ = writeln!(std::io::stderr().lock(), "{}", self.safe(text));
         }
     }
 
     /// Something the user must see, on stderr even with `--quiet`.
     pub fn warn(&self, text: impl Display) {
-        let _ = writeln!(std::io::stderr().lock(), "{} {text}", self.paint(Tone::Warn, "warning:"));
+        let _ =
+            writeln!(std::io::stderr().lock(), "{} {}", self.paint(Tone::Warn, "warning:"), self.safe(text));
     }
 
     /// An error on stderr, even with `--quiet`.
     pub fn error(&self, text: impl Display) {
-        let _ = writeln!(std::io::stderr().lock(), "{} {text}", self.paint(Tone::Bad, "error:"));
+        let _ = writeln!(std::io::stderr().lock(), "{} {}", self.paint(Tone::Bad, "error:"), self.safe(text));
     }
 
     /// `text` in the colour of `tone`, or as it is.
     #[must_use]
     pub fn paint(&self, tone: Tone, text: impl Display) -> String {
-        let code = match tone {
-            Tone::Good => "32",
-            Tone::Warn => "33",
-            Tone::Bad => "1;31",
-            Tone::Strong => "1",
-            Tone::Faint => "2",
-        };
+        let code = tone.code();
         if self.colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_string() }
+    }
+
+    /// `text` with what a terminal would obey, or use to reorder what is read, spelled out (`\u{1b}`).
+    fn safe(&self, text: impl Display) -> String {
+        let text = text.to_string();
+        let mut shown = String::with_capacity(text.len());
+        let mut rest = text.as_str();
+        while let Some(at) = rest.find(obeyed) {
+            let (before, from) = rest.split_at(at);
+            shown.push_str(before);
+            let ours = if self.colour { own_colour(from) } else { 0 };
+            let (control, after) = from.split_at(ours.max(from.chars().next().map_or(0, char::len_utf8)));
+            if ours > 0 {
+                shown.push_str(control);
+            } else {
+                shown.extend(control.chars().flat_map(char::escape_default));
+            }
+            rest = after;
+        }
+        shown + rest
     }
 
     /// A progress bar on stderr with rate and time left: `total` in `unit` (for example "entries"), 0 if unknown;
@@ -128,5 +178,37 @@ impl Output {
         }
         bar.set_message(doing);
         bar
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_would_obey_is_spelled_out() {
+        let plain = Output::new(false, false, Colour::Never);
+        for (text, shown) in [
+            ("two\nlines, ä, 漢, 🦀", "two\nlines, ä, 漢, 🦀"),
+            ("\u{1b}]0;title\u{7}", "\\u{1b}]0;title\\u{7}"),
+            ("\u{1b}[2J\u{1b}[32mgreen", "\\u{1b}[2J\\u{1b}[32mgreen"),
+            ("back\u{8}\r\t\u{7f}\0", "back\\u{8}\\r\\t\\u{7f}\\u{0}"),
+            ("c1 \u{9b}2J\u{85}", "c1 \\u{9b}2J\\u{85}"),
+            ("\u{202e}txt.exe", "\\u{202e}txt.exe"),
+        ] {
+            assert_eq!(plain.safe(text), shown);
+        }
+    }
+
+    #[test]
+    fn our_own_colours_pass_and_no_others() {
+        let coloured = Output::new(false, false, Colour::Always);
+        for tone in Tone::ALL {
+            let painted = coloured.paint(tone, "x");
+            assert!(painted.starts_with('\u{1b}'));
+            assert_eq!(coloured.safe(&painted), painted);
+        }
+        assert_eq!(coloured.safe("\u{1b}[8mhidden\u{1b}[32"), "\\u{1b}[8mhidden\\u{1b}[32");
+        assert_eq!(coloured.safe("\u{1b}[1\u{1b}[1m"), "\\u{1b}[1\u{1b}[1m");
     }
 }

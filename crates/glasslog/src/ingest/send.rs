@@ -26,6 +26,9 @@ const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// How many entries of one batch may be refused one by one before the log is believed not to want any.
 const MAX_REFUSED: usize = 16;
 
+/// How much of the log's own words is shown, in characters.
+const MAX_SHOWN: usize = 300;
+
 /// How much of an answer is read: one line an entry.
 const MAX_ANSWER_BYTES: usize = 1 << 20;
 
@@ -193,7 +196,7 @@ async fn judge(answer: Response, batch: &Batch) -> Judged {
     let Some(text) = body(answer).await else {
         return Judged::Later { after, why: "the log's answer was cut off".into() };
     };
-    let line = text.lines().next().unwrap_or_default().to_owned();
+    let line: String = text.lines().next().unwrap_or_default().chars().take(MAX_SHOWN).collect();
     let told = format!("the log answered {status}: {line}");
     Judged::Final(match status {
         StatusCode::OK => acknowledged(&text, batch.entries).map(Delivered::Taken).ok_or_else(|| {
