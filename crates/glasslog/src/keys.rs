@@ -132,7 +132,7 @@ pub fn save(path: &Path, key: &SecretKey) -> Result<(), KeyFileError> {
     let failed = |source| KeyFileError::Io { path: path.to_owned(), source };
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
-    let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
+    let temporary = path.with_extension(format!("{}.tmp", random_number()?));
     let write = || {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
         let mut text = key.to_text();
@@ -146,6 +146,11 @@ pub fn save(path: &Path, key: &SecretKey) -> Result<(), KeyFileError> {
     let written = write();
     let _best_effort = std::fs::remove_file(&temporary);
     written.map_err(failed)
+}
+
+/// Names a temporary file that no other run has left behind: in a container every process has the same id.
+fn random_number() -> Result<u64, KeyFileError> {
+    getrandom::u64().map_err(KeyFileError::Random)
 }
 
 /// Reads a key file.
@@ -244,6 +249,15 @@ mod tests {
             1,
             "no temporary file is left"
         );
+    }
+
+    /// A start that was killed while it wrote a key, and the next one with the same process id.
+    #[test]
+    fn what_a_killed_process_left_is_in_nobodys_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(KEY_FILE);
+        std::fs::write(path.with_extension(format!("{}.tmp", std::process::id())), "PRIV").unwrap();
+        assert!(save(&path, &generate("example.org/log").unwrap()).is_ok());
     }
 
     #[test]
