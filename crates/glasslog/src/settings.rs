@@ -257,8 +257,19 @@ fn logs(layers: &Layers, dir: Option<&Path>) -> Result<Vec<LogSettings>, Setting
 /// `/name`: one segment of a path that cannot be taken for one of the API.
 fn prefix(name: &str, needed: bool) -> Result<String, SettingsError> {
     let spelled = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
-    let reserved =
-        ["add", "add-batch", "checkpoint", "tile", "proof", "vindex", "health", "ready", "metrics"];
+    let reserved = [
+        "add",
+        "add-batch",
+        "checkpoint",
+        "health",
+        "log.json",
+        "metrics",
+        "openapi.json",
+        "proof",
+        "ready",
+        "tile",
+        "vindex",
+    ];
     match name {
         "" if !needed => Ok(String::new()),
         _ if spelled && !name.starts_with('.') && !reserved.contains(&name) => Ok(format!("/{name}")),

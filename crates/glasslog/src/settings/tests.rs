@@ -124,7 +124,10 @@ fn several_logs_have_their_own_places() {
         settings(&[], &[], Some("[[log]]\nname = \"a\"\n[[log]]\nname = \"a\"\n")).is_err(),
         "the same path twice"
     );
-    assert!(settings(&[], &[], Some("[[log]]\nname = \"tile\"\n")).is_err(), "a path of the API");
+    for word in ["tile", "log.json", "openapi.json", "checkpoint"] {
+        let named = format!("[[log]]\nname = \"{word}\"\n");
+        assert!(settings(&[], &[], Some(&named)).is_err(), "{word} is a path of the API");
+    }
     assert!(
         settings(&[], &[], Some("[[log]]\n[[log]]\nname = \"a\"\n")).is_err(),
         "two logs, and one has no path"
