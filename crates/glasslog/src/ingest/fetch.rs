@@ -1,5 +1,5 @@
 //! A source, whole and at rest: a file as it is, a URL as a temporary file. It is read twice, first for its digest, so
-//! that nothing of repodata that is older than the last is ever sent.
+//! that nothing of repodata that is older than the last is ever sent. A URL that is https stays so through redirects.
 
 use std::{
     fs::File,
@@ -8,9 +8,13 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use aws_lc_rs::digest;
-use reqwest::{Client, Response, header::LAST_MODIFIED};
+use reqwest::{
+    Client, Response, StatusCode,
+    header::{LAST_MODIFIED, RETRY_AFTER},
+    redirect,
+};
 use url::Url;
 
 use crate::exit::{Exit, Failed, OrExit};
@@ -21,8 +25,17 @@ const MAX_BYTES: u64 = 8 << 30;
 /// How long connecting may take, and then each wait for more bytes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How often a URL is asked for when the connection breaks.
+/// How often a URL is asked for when the connection breaks or the server is busy.
 const ATTEMPTS: usize = 3;
+
+/// The pause before a URL is asked for again, unless the server says how long …
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// … and the longest, whatever it says.
+const MAX_PAUSE: Duration = Duration::from_secs(60);
+
+/// Redirects that are followed: mirrors and CDNs need one or two.
+const MAX_REDIRECTS: usize = 10;
 
 /// A source at rest.
 #[derive(Debug)]
@@ -79,30 +92,71 @@ async fn download(url: &Url) -> Result<Fetched, Failed> {
         .user_agent(concat!("glasslog/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(PATIENCE)
         .read_timeout(PATIENCE)
+        .redirect(redirect::Policy::custom(follow))
         .build()?;
-    let mut last = None;
-    for _ in 0..ATTEMPTS {
-        match attempt(&client, url).await {
-            Ok(fetched) => return Ok(fetched),
+    let mut tries = 1;
+    loop {
+        let (error, pause) = match attempt(&client, url).await {
+            Ok(Attempt::Fetched(fetched)) => return Ok(fetched),
+            Ok(Attempt::Busy { error, pause }) => (error, pause),
             // Only what may pass by itself is tried again.
-            Err(error) if error.downcast_ref::<reqwest::Error>().is_some_and(|why| !why.is_status()) => {
-                last = Some(error);
-            }
-            Err(error) => return Err(error.into()),
+            Err(error) if error.downcast_ref::<reqwest::Error>().is_some_and(may_pass) => (error, PAUSE),
+            Err(error) => return Err(cannot_fetch(url, error)),
+        };
+        if tries == ATTEMPTS {
+            return Err(cannot_fetch(url, error));
         }
+        tries += 1;
+        tokio::time::sleep(pause).await;
     }
-    // The URL itself may carry credentials.
-    let host = url.host_str().unwrap_or_default().to_owned();
-    Err(last
-        .unwrap_or_else(|| anyhow!("no answer"))
-        .context(format!("cannot fetch repodata from {host}"))
-        .into())
 }
 
-async fn attempt(client: &Client, url: &Url) -> anyhow::Result<Fetched> {
-    let answer = client.get(url.clone()).send().await;
-    // Without the URL: it may carry a token, and ends up on a terminal.
-    let mut response = answer.and_then(Response::error_for_status).map_err(reqwest::Error::without_url)?;
+/// The URL itself may carry credentials, and ends up on a terminal: its host says enough.
+fn cannot_fetch(url: &Url, error: anyhow::Error) -> Failed {
+    error.context(format!("cannot fetch repodata from {}", url.host_str().unwrap_or_default())).into()
+}
+
+fn may_pass(error: &reqwest::Error) -> bool {
+    !error.is_status() && !error.is_redirect()
+}
+
+/// To any host, as mirrors do, but never from https to http, where anyone on the way could put in other repodata.
+fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
+    let was_safe = attempt.previous().iter().any(|url| url.scheme() == "https");
+    if attempt.previous().len() > MAX_REDIRECTS {
+        attempt.error("too many redirects")
+    } else if leaves_https(was_safe, attempt.url()) {
+        attempt.error("it redirects from https to http")
+    } else {
+        attempt.follow()
+    }
+}
+
+fn leaves_https(was_safe: bool, to: &Url) -> bool {
+    was_safe && to.scheme() != "https"
+}
+
+/// What one request came to.
+enum Attempt {
+    Fetched(Fetched),
+    /// The server asks for patience.
+    Busy {
+        error: anyhow::Error,
+        pause: Duration,
+    },
+}
+
+async fn attempt(client: &Client, url: &Url) -> anyhow::Result<Attempt> {
+    let response = client.get(url.clone()).send().await.map_err(reqwest::Error::without_url)?;
+    let status = response.status();
+    let pause = pause_of(&response);
+    let mut response = match response.error_for_status().map_err(reqwest::Error::without_url) {
+        Ok(response) => response,
+        Err(error) if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() => {
+            return Ok(Attempt::Busy { error: error.into(), pause });
+        }
+        Err(error) => return Err(error.into()),
+    };
     let modified = response
         .headers()
         .get(LAST_MODIFIED)
@@ -116,7 +170,13 @@ async fn attempt(client: &Client, url: &Url) -> anyhow::Result<Fetched> {
         anyhow::ensure!(written <= MAX_BYTES, "the source has more than {MAX_BYTES} bytes");
         file.write_all(&chunk).context("cannot write a temporary file")?;
     }
-    Ok(tokio::task::spawn_blocking(move || digested(file, modified)).await??)
+    Ok(Attempt::Fetched(tokio::task::spawn_blocking(move || digested(file, modified)).await??))
+}
+
+/// `Retry-After` in seconds (RFC 9110 §10.2.3), within bounds.
+fn pause_of(response: &Response) -> Duration {
+    let asked = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+    asked.map_or(PAUSE, Duration::from_secs).min(MAX_PAUSE)
 }
 
 /// The file with its digest, from the beginning.
@@ -136,4 +196,51 @@ fn digested(mut file: File, modified: Option<i64>) -> io::Result<Fetched> {
     file.rewind()?;
     let digest = context.finish().as_ref().try_into().map_err(io::Error::other)?;
     Ok(Fetched { file, digest, modified })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{BufRead, BufReader},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    /// Gives these answers, one a connection.
+    fn web(answers: Vec<&'static str>) -> Url {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/noarch/repodata.json", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            for answer in answers {
+                let (mut stream, _) = listener.accept().unwrap();
+                let lines = BufReader::new(stream.try_clone().unwrap()).lines();
+                let _head = lines.take_while(|line| line.as_ref().is_ok_and(|line| !line.is_empty())).count();
+                let head = format!("HTTP/1.1 {answer}\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{{}}");
+                stream.write_all(head.as_bytes()).unwrap();
+            }
+        });
+        url.parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_busy_server_is_asked_again() {
+        let busy = ["429 Too Many Requests\r\nRetry-After: 0", "503 Service Unavailable\r\nRetry-After: 0"];
+        let mut fetched = download(&web([&busy[..], &["200 OK"]].concat())).await.unwrap();
+        let mut text = String::new();
+        fetched.file.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "{}");
+        let failed = download(&web([&busy[..], &busy[..1]].concat())).await.unwrap_err();
+        assert!(format!("{:#}", failed.error).contains("429"), "{:#}", failed.error);
+        let failed = download(&web(vec!["404 Not Found", "200 OK"])).await.unwrap_err();
+        assert!(format!("{:#}", failed.error).contains("404"), "not asked again: {:#}", failed.error);
+    }
+
+    #[test]
+    fn https_is_never_left() {
+        let to = |url: &str| url.parse::<Url>().unwrap();
+        assert!(leaves_https(true, &to("http://example.org/")));
+        assert!(!leaves_https(true, &to("https://example.org/")));
+        assert!(!leaves_https(false, &to("http://example.org/")));
+    }
 }
