@@ -35,7 +35,7 @@ pub struct RecordArgs {
     /// repodata.json (.zst, .bz2) that holds the record
     #[arg(long, value_name = "FILE")]
     pub repodata: PathBuf,
-    /// Where the log holds the record; without it the log is searched, newest entries first
+    /// Where the log holds the record: only that entry is looked at, not whether the file was replaced since. Without it the log is searched, newest entries first
     #[arg(long, value_name = "N")]
     pub index: Option<u64>,
     /// How old the answer may be, for example 90m or 2d [default: 24h, if witnesses or the log's cosigner say the time]

@@ -100,6 +100,14 @@ impl Random {
 }
 
 #[cfg(test)]
+impl Entries {
+    /// Entries of the usual size, for other tests.
+    pub(super) fn of(kind: Kind, seed: u64) -> Entries {
+        Entries { kind, repo: "bench".into(), seed, size: None }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 

@@ -178,3 +178,30 @@ fn check_proof(answer: &ProofAnswer, entries: &Entries, pins: Option<&Pins>) -> 
     let tree = tree(pins, proof.checkpoint.as_bytes())?;
     Ok(InclusionProof(proof.hashes).verify(&leaf, proof.index, tree.size, &tree.root)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use glasslog_core::note::{self, Algorithm, Ed25519Signer, SecretKey};
+
+    use super::*;
+    use crate::bench::Kind;
+
+    /// A proof of the only entry of a log with `root`.
+    fn proof(root: Hash) -> ProofAnswer {
+        let signer = Ed25519Signer::new(
+            &SecretKey::from_seed("example.org/log", Algorithm::Ed25519, &[7; 32]).unwrap(),
+        );
+        let text = Checkpoint::new("example.org/log", TreeSize(1), root).to_text();
+        let checkpoint = note::sign(&text, &[&signer]).unwrap();
+        let proof = TlogProof { index: LeafIndex(0), hashes: Vec::new(), extra: None, checkpoint };
+        ProofAnswer { entry: 0, proof: proof.to_text().into() }
+    }
+
+    #[test]
+    fn without_a_key_a_proof_must_still_lead_to_its_own_root() {
+        let entries = Entries::of(Kind::Raw, 1);
+        let leaf = leaf_hash(&entries.make(0));
+        assert!(check_proof(&proof(leaf), &entries, None).is_ok());
+        assert!(check_proof(&proof(Hash([1; 32])), &entries, None).is_err());
+    }
+}

@@ -105,7 +105,7 @@ fn what_is_no_log_or_another_log_is_told_apart() {
 fn the_quorum_of_a_policy_counts() {
     let home = home();
     let (server, _) = filled(home.path());
-    let witness = "w.example+aba56c37+BMsMEAoUhpQoSTxqxTHLBYD6KM2ZdjOuiV/QnPxJwBts";
+    let witness = "w.example+a496bfb8+BMsMEAoUhpQoSTxqxTHLBYD6KM2ZdjOuiV/QnPxJwBts";
     for (name, more, expected) in
         [("none", "quorum none\n".to_owned(), 0), ("one", format!("witness w {witness}\nquorum w\n"), 4)]
     {

@@ -184,6 +184,29 @@ fn a_log_may_be_named_in_the_settings_file() {
     assert_eq!((code, stderr.contains("it has: mine")), (64, true), "{stderr}");
 }
 
+/// FORMATS §5: a smaller checkpoint than the remembered one is 3, whatever was asked.
+#[test]
+fn a_node_that_lags_behind_is_never_0() {
+    let home = home();
+    let server = conda_log(home.path());
+    let sound = channel('a', "MIT");
+    let (_, old) = server.checkpoint();
+    ingest(home.path(), &server, &channel('a', "GPL"));
+    let vkey = server.vkey.clone();
+    assert_eq!(verify(home.path(), &server, &sound, &["--vkey", &vkey]).0, 0, "size 3 is remembered");
+    server.stop();
+    let public = &home.path().join("glasslog-data/public");
+    std::fs::remove_file(public.join("checkpoint")).unwrap();
+    write(public, "checkpoint", old.as_bytes());
+    write(home.path(), "mine.json", sound.as_bytes());
+    let args = ["verify", "record", "--repo", "mine", "--subdir", "noarch", "--file", "a-1-0.conda"];
+    for more in [&["--index", "0"][..], &[]] {
+        let target = ["--repodata", "mine.json", "--vkey", &vkey, "--log-url", public.to_str().unwrap()];
+        let (code, stdout, stderr) = run(home.path(), &[&args[..], &target, more].concat());
+        assert_eq!((code, stdout.contains("lags behind")), (3, true), "{stdout}{stderr}");
+    }
+}
+
 /// The same key signs another history in another directory: what a client saw before shows it.
 #[test]
 fn a_fork_is_noticed_and_its_evidence_kept() {
