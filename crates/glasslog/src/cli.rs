@@ -173,6 +173,8 @@ fn dispatch(command: Command, out: &Output) -> Outcome {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     /// clap's own check of the whole definition (conflicting names, wrong defaults).
@@ -185,7 +187,7 @@ mod tests {
     fn a_token_is_the_first_of_the_list_or_stands_in_a_file() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("token");
-        std::fs::write(&file, " from-file ,second\n").unwrap();
+        std::fs::File::create(&file).unwrap().write_all(b" from-file ,second\n").unwrap();
         for (api_key, file, expected) in [
             (None, None, Ok(None)),
             (Some(""), None, Ok(None)),

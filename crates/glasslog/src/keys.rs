@@ -256,7 +256,7 @@ mod tests {
     fn what_a_killed_process_left_is_in_nobodys_way() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(KEY_FILE);
-        std::fs::write(path.with_extension(format!("{}.tmp", std::process::id())), "PRIV").unwrap();
+        File::create(path.with_extension(format!("{}.tmp", std::process::id()))).unwrap();
         assert!(save(&path, &generate("example.org/log").unwrap()).is_ok());
     }
 
