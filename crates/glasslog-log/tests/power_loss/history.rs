@@ -126,7 +126,13 @@ pub(crate) fn reopen_and_check(disk: &SimDisk, mut seen: Seen) {
         check_acknowledged(&seen, &shown);
         check_checkpoints(&seen, &shown);
         runtime.block_on(async { timeout(PATIENCE, check_duplicates(&log, &shown)).await.unwrap() });
-        assert_eq!(workers.stop().unwrap().recorded, head, "duplicates append nothing");
+        assert_eq!(
+            log.progress().published,
+            head,
+            "what stands at the public path is announced at the start"
+        );
+        let stopped = workers.stop().unwrap();
+        assert_eq!((stopped.recorded, stopped.published), (head, head), "duplicates append nothing");
     }
 }
 
