@@ -73,7 +73,7 @@ impl Housekeeper {
             let absorbed = self.log.duplicates.absorb(frozen).and_then(|()| self.log.duplicates.merge());
             match absorbed {
                 Err(full) if full.is_full_disk() => {
-                    tracing::warn!(error = %crate::chain(&full), "the duplicates table waits for disk space");
+                    tracing::warn!(error = %crate::shared::chain(&full), "the duplicates table waits for disk space");
                     if self.log.duplicates.covered() < frozen.up_to() {
                         return Ok(());
                     }
@@ -100,7 +100,7 @@ impl Housekeeper {
             tracing::debug!(objects = superseded.len(), "removing superseded partial tiles");
             // What stays costs disk and is tried again.
             if let Err(why) = self.log.objects.remove(&superseded) {
-                tracing::warn!(error = %crate::chain(&why), "superseded partial tiles stay for now");
+                tracing::warn!(error = %crate::shared::chain(&why), "superseded partial tiles stay for now");
                 return;
             }
             superseded.iter().for_each(|path| {

@@ -24,12 +24,13 @@ mod latest;
 mod pool;
 mod publish;
 mod read;
+mod rebuild;
 mod recover;
 mod sequence;
 mod shared;
 mod workers;
 
-use std::{error::Error, fmt::Write, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use glasslog_core::{LeafIndex, TreeSize, tile::ResourcePath};
@@ -39,12 +40,12 @@ use tokio::sync::{oneshot, watch};
 pub use entry::{EntryError, Submission};
 pub use pool::Permit;
 pub use read::ReadError;
-pub use recover::{Rebuilt, rebuild};
+pub use rebuild::{Rebuilt, rebuild};
 pub use shared::{Failure, LogConfig, Progress, Stores};
 pub use workers::{Stopped, Workers};
 
 use pool::Request;
-use shared::Shared;
+use shared::{Shared, chain};
 
 /// A handle on a running log; clones share it.
 #[derive(Clone)]
@@ -246,15 +247,4 @@ impl Log {
         let unknown = || "a worker has ended".into();
         AddError::Stopped(self.shared.progress.stopped().cloned().unwrap_or_else(unknown))
     }
-}
-
-/// An error and what caused it, in one line.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        let _infallible = write!(text, ": {next}");
-        cause = next.source();
-    }
-    text
 }

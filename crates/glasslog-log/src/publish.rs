@@ -47,7 +47,7 @@ impl Publisher {
                 Ok(()) => self.behind().then_some(self.due_at),
                 // Invariant 7: a write that fails before its commit is tried again; adds go on while there is room.
                 Err(full) if full.is_full_disk() && !draining => {
-                    tracing::warn!(error = %crate::chain(&full), "integration waits for disk space");
+                    tracing::warn!(error = %crate::shared::chain(&full), "integration waits for disk space");
                     self.log.progress.pause(FULL_DISK_PAUSE);
                     continue;
                 }

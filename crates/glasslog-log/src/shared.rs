@@ -1,6 +1,8 @@
 //! What the request tasks and the workers of one log share.
 
 use std::{
+    error::Error,
+    fmt::Write,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
@@ -130,7 +132,7 @@ pub(crate) struct Shared {
 impl Shared {
     /// Stops the log: nothing more is accepted or signed, whoever waits is told why, and so is the supervisor.
     pub(crate) fn fail(&self, failure: &Failure) {
-        self.stop_because(&crate::chain(failure));
+        self.stop_because(&chain(failure));
         if let Failure::Duplicates(RunError::Corrupt { .. }) = failure {
             self.duplicates.empty();
         }
@@ -347,4 +349,15 @@ pub struct Progress {
     pub commits: u64,
     /// When this process last made a checkpoint public, in seconds since the Unix epoch.
     pub published_at_unix_s: Option<u64>,
+}
+
+/// An error and what caused it, in one line.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        let _infallible = write!(text, ": {next}");
+        cause = next.source();
+    }
+    text
 }

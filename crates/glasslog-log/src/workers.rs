@@ -11,7 +11,7 @@ use glasslog_store::duplicates::Recent;
 use tokio::sync::watch;
 
 use crate::{
-    Failure, chain,
+    Failure,
     housekeeping::{Chore, Housekeeper},
     integrate::Integrator,
     latest::Duplicates,
@@ -20,7 +20,7 @@ use crate::{
     read::Reader,
     recover::{Recovered, recover},
     sequence::Sequencer,
-    shared::{Counters, LogConfig, Shared, Stores},
+    shared::{Counters, LogConfig, Shared, Stores, chain},
 };
 
 /// The running threads of a log. To be kept, watched ([`Workers::failed`]) and stopped ([`Workers::stop`]).

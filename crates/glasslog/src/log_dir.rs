@@ -153,7 +153,9 @@ impl Places {
     fn hold_a_log(&self) -> bool {
         self.public.join("checkpoint").exists()
             || self.state.as_ref().and_then(|state| state.read_dir().ok()).is_some_and(|mut entries| {
-                entries.any(|entry| entry.is_ok_and(|entry| entry.path().extension() == Some(OsStr::new("segment"))))
+                entries.any(|entry| {
+                    entry.is_ok_and(|entry| entry.path().extension() == Some(OsStr::new("segment")))
+                })
             })
     }
 }
