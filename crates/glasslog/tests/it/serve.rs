@@ -81,7 +81,18 @@ fn a_second_process_on_the_same_objects_is_refused() {
     let (status, stderr) =
         Server::try_start(home.path(), &["--dir", "two", "--fs-root", objects]).err().unwrap();
     assert_eq!(status.code(), Some(5));
-    assert!(stderr.contains("www/lock is held by another process"), "{stderr}");
+    assert!(stderr.contains("www/log.lock is held by another process"), "{stderr}");
+}
+
+#[test]
+fn a_second_process_on_the_same_state_is_refused() {
+    let home = home();
+    let first = Server::start(home.path(), &["--dir", "one", "--database-url", "sqlite:moved"]);
+    let (status, stderr) =
+        Server::try_start(home.path(), &["--dir", "two", "--database-url", "sqlite:moved"]).err().unwrap();
+    assert_eq!(status.code(), Some(5));
+    assert!(stderr.contains("moved/lock is held by another process"), "{stderr}");
+    assert_eq!(first.add(b"the first one goes on"), 0);
 }
 
 #[test]
@@ -91,7 +102,7 @@ fn moved_objects_are_served_and_not_left_behind() {
     server.add(b"x");
     server.wait_for_size(1);
     assert!(home.path().join("www/log/tile/entries/000.p/1").exists());
-    assert!(home.path().join("www/tmp").exists(), "on the same filesystem as the objects");
+    assert!(home.path().join("www/log.tmp").exists(), "on the same filesystem as the objects");
     assert!(!home.path().join("glasslog-data/public").exists());
     server.stop();
 }
