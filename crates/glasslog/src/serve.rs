@@ -97,7 +97,15 @@ fn announce(service: &Service, out: &Output) {
         for vkey in &log.vkeys {
             out.line(format_args!("  vkey    {vkey}"));
         }
-        out.note(format_args!("Try:  curl -d hello '{}/add?wait=published'", log.url));
+        match log.schema {
+            None => out.note(format_args!("Try:  curl -d hello '{}/add?wait=published'", log.url)),
+            Some(_) => {
+                out.note(format_args!(
+                    "Try:  glasslog ingest conda REPODATA --repo NAME --log-url {}",
+                    log.url
+                ));
+            }
+        }
     }
 }
 

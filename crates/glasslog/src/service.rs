@@ -49,6 +49,8 @@ pub struct Served {
     pub new: bool,
     /// How many entries it holds.
     pub size: u64,
+    /// The schema of its entries; without one any bytes are taken.
+    pub schema: Option<&'static str>,
 }
 
 /// A log's threads, and the locks that they write under.
@@ -175,6 +177,7 @@ fn open(settings: LogSettings, url: String) -> Result<(Served, Mount, Running), 
         dir: settings.dir.display().to_string(),
         new: is_new,
         size: log.progress().sequenced.0,
+        schema: log.schema(),
     };
     let mount = Mount { prefix: settings.prefix, repos: settings.repos, ..Mount::at_root(log.clone()) };
     Ok((served, mount, Running { log, workers, _locks: locks }))
