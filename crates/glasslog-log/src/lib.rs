@@ -28,6 +28,7 @@ mod rebuild;
 mod recover;
 mod sequence;
 mod shared;
+mod sign;
 mod workers;
 
 use std::{sync::Arc, time::Duration};

@@ -69,6 +69,7 @@ impl Publisher {
         if self.recorded.is_none() {
             self.record(TreeSize::ZERO)?;
         }
+        self.sign_by_todays_keys()?;
         match self.recorded.clone() {
             // The file was replaced and the process died: what only this process knows is still to be said.
             Some(recorded) if self.public.as_ref() == Some(&recorded.note) => self.announce(recorded),

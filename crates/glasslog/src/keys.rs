@@ -1,5 +1,7 @@
 //! Signing keys: made from the system's randomness, kept in files that only their owner reads, shown by their public half.
 
+pub(crate) mod rotate;
+
 use std::{
     fs::{DirBuilder, File, OpenOptions},
     io::{self, Read, Write},
@@ -55,6 +57,8 @@ pub enum KeyCommand {
         #[arg(long, value_name = "DIR", default_value = DEFAULT_DIR)]
         dir: PathBuf,
     },
+    /// Change a log's key: from its next start on, a new key and the old one sign together
+    Rotate(Box<rotate::RotateArgs>),
 }
 
 /// What a key signs.
@@ -109,6 +113,7 @@ pub fn run(command: KeyCommand, out: &Output) -> Outcome {
                 show(&load(&file)?, &file, out);
             }
         }
+        KeyCommand::Rotate(args) => return rotate::run(*args, out),
     }
     Ok(Exit::Ok)
 }
@@ -184,9 +189,13 @@ pub fn generate(name: &str) -> anyhow::Result<SecretKey> {
 ///
 /// As [`generate`].
 pub fn generate_of_type(name: &str, algorithm: Algorithm) -> anyhow::Result<SecretKey> {
+    Ok(from_seed(name, algorithm, &*new_seed()?)?)
+}
+
+fn new_seed() -> Result<Zeroizing<[u8; 32]>, KeyFileError> {
     let mut seed = Zeroizing::new([0; 32]);
     getrandom::fill(seed.as_mut()).map_err(KeyFileError::Random)?;
-    Ok(from_seed(name, algorithm, &seed)?)
+    Ok(seed)
 }
 
 /// Writes a key that only the owner can read (0600), durably and as a whole; what stands at `path` stays.
@@ -249,6 +258,24 @@ pub fn parse(text: &str) -> Result<SecretKey, KeyError> {
         }
         Algorithm::Ed25519 | Algorithm::CosignatureV1 => text.trim().parse(),
     }
+}
+
+/// Key texts with commas between them, in their order. A key's name may hold a comma, but no `+`.
+///
+/// # Errors
+///
+/// [`KeyError`] of the first that is none.
+pub fn parse_several(text: &str) -> Result<Vec<SecretKey>, KeyError> {
+    const BEGIN: &str = "PRIVATE+KEY+";
+    let mut parts = text.split(BEGIN);
+    if parts.next().is_none_or(|before| !before.trim().is_empty()) {
+        return Err(KeyError::NotASecretKey);
+    }
+    let between = |c: char| c == ',' || c.is_whitespace();
+    let keys: Vec<_> = parts
+        .map(|part| parse(&Zeroizing::new([BEGIN, part.trim_end_matches(between)].concat())))
+        .collect::<Result<_, _>>()?;
+    if keys.is_empty() { Err(KeyError::NotASecretKey) } else { Ok(keys) }
 }
 
 /// Checks ML-DSA-44 signatures with aws-lc-rs.
@@ -429,6 +456,19 @@ mod tests {
         let signer = cosigner(&key).unwrap();
         assert_eq!(signer.verifier_key().algorithm(), Algorithm::CosignatureV1);
         assert_eq!(signer.verifier_key().public_key(), key.verifier_key().public_key());
+    }
+
+    #[test]
+    fn several_key_texts_stand_in_one_setting() {
+        let (a, b) = (generate("a,b").unwrap(), generate_of_type("c", Algorithm::MlDsa44).unwrap());
+        let text = format!(" {},\n {} ", a.to_text().as_str(), b.to_text().as_str());
+        let vkeys: Vec<_> =
+            parse_several(&text).unwrap().iter().map(|key| key.verifier_key().clone()).collect();
+        assert_eq!(vkeys, [a.verifier_key().clone(), b.verifier_key().clone()]);
+        for wrong in ["", " ", "x", "x,PRIVATE+KEY+a", "PRIVATE+KEY+a+00000000+AAAA", &text.replace('+', "")]
+        {
+            assert!(parse_several(wrong).is_err(), "{wrong}");
+        }
     }
 
     /// aws-lc-rs signs, the `ml-dsa` crate derives the same key from the seed and agrees; and the other way round.
