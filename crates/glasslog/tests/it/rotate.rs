@@ -38,7 +38,7 @@ fn old_and_new_key_sign_together_and_then_the_new_one_alone() {
     assert_eq!(code, 0, "{stderr}");
     let new = changed["vkeys"][0].as_str().unwrap().to_owned();
     assert_eq!(changed["vkeys"][1], old.as_str());
-    assert_eq!(listed(&server), [old.clone()]);
+    assert_eq!(listed(&server), std::slice::from_ref(&old));
     let (code, _, stderr) = rotate(home, &["--finish"]);
     assert_eq!((code, stderr.contains("start the log once")), (64, true), "{stderr}");
     server.stop();
@@ -47,7 +47,7 @@ fn old_and_new_key_sign_together_and_then_the_new_one_alone() {
 
     // Nothing was added: the checkpoint that was public is signed by both all the same.
     let server = Server::start(home, &[]);
-    assert_eq!(listed(&server), [new.clone(), old.clone()]);
+    assert_eq!(listed(&server), [new.as_str(), &old]);
     let (size, note) = server.checkpoint();
     let lines: Vec<&str> = note.lines().filter(|line| line.starts_with("— ")).collect();
     assert_eq!((size, lines.len()), (1, 2), "{note}");
@@ -66,7 +66,7 @@ fn old_and_new_key_sign_together_and_then_the_new_one_alone() {
     server.stop();
 
     let server = Server::start(home, &[]);
-    assert_eq!(listed(&server), [new.clone()]);
+    assert_eq!(listed(&server), std::slice::from_ref(&new));
     assert!(!believed(home, &server, &old) && believed(home, &server, &new));
     server.add(b"under the new key");
     server.wait_for_size(3);
@@ -106,7 +106,7 @@ fn a_key_that_settings_give_is_changed_in_the_settings() {
 
     assert!(start(&b).is_err(), "not without the key that the state records");
     let server = start(&format!("{b},{a}")).unwrap_or_else(|(_, stderr)| panic!("{stderr}"));
-    assert_eq!(listed(&server), [new.clone(), old.clone()]);
+    assert_eq!(listed(&server), [new.as_str(), &old]);
     assert!(believed(home, &server, &old) && believed(home, &server, &new));
     server.stop();
     let server = start(&b).unwrap_or_else(|(_, stderr)| panic!("{stderr}"));
