@@ -13,6 +13,7 @@ mod disk_full;
 mod fsck;
 mod ingest;
 mod life_of_an_entry;
+mod quorum;
 mod rotate;
 mod serve;
 mod support;
