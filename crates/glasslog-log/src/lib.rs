@@ -30,6 +30,7 @@ mod rebuild;
 mod recover;
 mod sequence;
 mod shared;
+mod sign;
 mod witnesses;
 mod workers;
 
