@@ -1,10 +1,10 @@
 //! The signatures of a checkpoint that is recorded already, when other keys sign for the log than signed it.
 
 use bytes::Bytes;
-use glasslog_core::note::{self, Note, Signer};
+use glasslog_core::note::{self, Note, NoteError, Signature, Signer};
 use glasslog_store::log_state::SizedNote;
 
-use crate::{Failure, publish::Publisher};
+use crate::{Failure, publish::Publisher, quorum::Recorded};
 
 impl Publisher {
     /// After a change of the keys (`glasslog key rotate`): the same checkpoint, signed by those that sign from now on.
@@ -12,11 +12,18 @@ impl Publisher {
         let Some(recorded) = &self.recorded else { return Ok(()) };
         let signers: Vec<_> = self.log.config.signers.iter().map(AsRef::as_ref).collect();
         let Some(note) = again(&recorded.note, &signers)? else { return Ok(()) };
-        let recorded = SizedNote { size: recorded.size, note };
-        self.log.state.record_checkpoint(self.epoch, Some(recorded.size), recorded.clone())?;
-        self.recorded = Some(recorded);
+        let sized = SizedNote { size: recorded.size, note: note.clone() };
+        self.log.state.record_checkpoint(self.epoch, Some(recorded.size), sized)?;
+        self.recorded = Some(Recorded { note, ..recorded.clone() });
         Ok(())
     }
+}
+
+/// The cosignatures of a checkpoint: every line but those of keys that sign notes.
+pub(crate) fn cosignatures(note: &[u8]) -> Result<Vec<Signature>, NoteError> {
+    let note = Note::parse(note)?;
+    let longer = |line: &&Signature| line.bytes().len() > CHECKPOINT_SIGNATURE_BYTES;
+    Ok(note.signatures().iter().filter(longer).cloned().collect())
 }
 
 /// The same text under the signatures of `signers`; `None` if it stands under exactly these.
@@ -24,7 +31,7 @@ fn again(recorded: &[u8], signers: &[&dyn Signer]) -> Result<Option<Bytes>, Fail
     let parsed = Note::parse(recorded)
         .map_err(|why| Failure::Contradiction(format!("the recorded checkpoint cannot be read: {why}")))?;
     // Of this log's own checkpoint signatures: cosignatures are longer.
-    let own = |line: &&note::Signature| {
+    let own = |line: &&Signature| {
         line.bytes().len() == CHECKPOINT_SIGNATURE_BYTES
             && signers.iter().any(|signer| signer.verifier_key().name() == line.name())
     };

@@ -44,6 +44,10 @@ use crate::{
 /// finishes in this time.
 const PARTIALS_KEPT_FOR: Duration = Duration::from_secs(300);
 
+/// After this time the cosignatures of an idle log are asked for again. Verifiers want them younger than a day; a
+/// witness's budget is spent by every request.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(300);
+
 /// The version of the layout above.
 const FORMAT: u32 = 1;
 
@@ -276,6 +280,8 @@ fn config(settings: &LogSettings, keys: &[SecretKey]) -> Result<LogConfig, Faile
         backlog_max_bytes: settings.backlog_max_bytes,
         dedup: settings.dedup,
         partials_kept_for: PARTIALS_KEPT_FOR,
+        cosigners: Vec::new(),
+        refresh_interval: REFRESH_INTERVAL,
     })
 }
 
