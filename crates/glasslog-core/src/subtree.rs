@@ -7,12 +7,12 @@
 mod request;
 
 use alloc::vec::Vec;
-use core::fmt;
+use core::{fmt, ops::Range};
 
 use crate::merkle::Span;
 use crate::{Hash, LeafIndex, TreeSize, hash::node_hash};
 
-pub use request::{MAX_PROOF_LINES, RequestError, SignSubtreeRequest};
+pub use request::{RequestError, SignSubtreeRequest};
 
 /// The leaves `[start, end)` of a tree where they are a subtree, so that their hash can be proven consistent with the
 /// tree's root.
@@ -85,6 +85,12 @@ impl Subtree {
     #[must_use]
     pub fn end(self) -> TreeSize {
         self.end
+    }
+
+    /// The interval as [`crate::cosignature::cosign_subtree`] takes it.
+    #[must_use]
+    pub fn range(self) -> Range<TreeSize> {
+        TreeSize(self.start.0)..self.end
     }
 
     /// The leaves, for [`Span::hash`]: the hash of a subtree is the root over its leaves alone.

@@ -8,10 +8,8 @@ use base64ct::{Base64, Encoding};
 use super::{Subtree, SubtreeConsistencyProof, SubtreeError};
 use crate::checkpoint::{Checkpoint, CheckpointError, parse_decimal, parse_hash};
 use crate::note::Note;
+use crate::witness::{MAX_PROOF_LINES, next_line};
 use crate::{Hash, LeafIndex, TreeSize};
-
-/// "The client MUST NOT send more than 63 consistency proof lines."
-pub const MAX_PROOF_LINES: usize = 63;
 
 /// Why a body is not a request to cosign a subtree: each of these is a 400.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -126,10 +124,9 @@ impl<'a> Lines<'a> {
     /// The next line without its newline, or `None` when it has none or is not UTF-8.
     fn next(&mut self) -> Option<&'a str> {
         self.number += 1;
-        let end = self.rest.iter().position(|byte| *byte == b'\n')?;
-        let (line, rest) = (self.rest.get(..end)?, self.rest.get(end + 1..)?);
+        let (line, rest) = next_line(self.rest)?;
         self.rest = rest;
-        core::str::from_utf8(line).ok()
+        Some(line)
     }
 
     fn range(&mut self) -> Result<Subtree, RequestError> {
