@@ -132,40 +132,44 @@ impl Metrics {
             key_changes: Gauge::default(),
             refusing: Gauge::default(),
         };
+        metrics.begin_at_zero();
+        Arc::new(Metrics { registry: metrics.registry(), ..metrics })
+    }
+
+    fn registry(&self) -> Registry {
         let mut registry = Registry::with_prefix("glasslog_witness");
-        let Metrics { requests, seconds, commit_seconds, commit_swaps, evidence, .. } = &metrics;
+        let Metrics { requests, seconds, commit_seconds, commit_swaps, evidence, .. } = self;
         registry.register("requests", "Requests to add-checkpoint by what came of them", requests.clone());
         registry.register("request_seconds", "Time from a request's head to its answer", seconds.clone());
         registry.register("commit_seconds", "Time that a durable commit takes", commit_seconds.clone());
         registry.register("commit_swaps", "Checkpoints that one commit makes durable", commit_swaps.clone());
         registry.register("fork_evidence", "Checkpoints by which a log contradicts itself", evidence.clone());
-        registry.register("cosignatures", "Cosignatures that left", metrics.cosignatures.clone());
-        registry.register("http_connections", "Connections open now", metrics.connections.clone());
-        registry.register("logs", "Logs that are known", metrics.logs.clone());
+        registry.register("cosignatures", "Cosignatures that left", self.cosignatures.clone());
+        registry.register("http_connections", "Connections open now", self.connections.clone());
+        registry.register("logs", "Logs that are known", self.logs.clone());
         registry.register(
             "logs_disabled",
             "Known logs that the operator has refused",
-            metrics.logs_disabled.clone(),
+            self.logs_disabled.clone(),
         );
-        registry.register(
-            "logs_cosigned",
-            "Logs of which a checkpoint is held",
-            metrics.logs_cosigned.clone(),
-        );
+        registry.register("logs_cosigned", "Logs of which a checkpoint is held", self.logs_cosigned.clone());
         registry.register(
             "list_key_changes",
             "Alarms: lists named another key for a known log",
-            metrics.key_changes.clone(),
+            self.key_changes.clone(),
         );
-        registry.register("refusing", "1 while the state takes no changes", metrics.refusing.clone());
+        registry.register("refusing", "1 while the state takes no changes", self.refusing.clone());
+        registry
+    }
+
+    fn begin_at_zero(&self) {
         // A counter that is there from the start shows its first increment.
         for outcome in Outcome::ALL {
-            drop(requests.get_or_create(&OutcomeLabel { outcome: outcome.label() }));
+            drop(self.requests.get_or_create(&OutcomeLabel { outcome: outcome.label() }));
         }
         for contradiction in [Contradiction::TwoRoots, Contradiction::EmptyRoot] {
-            drop(evidence.get_or_create(&KindLabel { kind: kind(contradiction) }));
+            drop(self.evidence.get_or_create(&KindLabel { kind: kind(contradiction) }));
         }
-        Arc::new(Metrics { registry, ..metrics })
     }
 
     pub(crate) fn answered(&self, outcome: Outcome, took: Duration) {
