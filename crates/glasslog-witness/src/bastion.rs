@@ -7,7 +7,7 @@ mod address;
 mod http2;
 mod identity;
 
-use std::{future::Future, io, net::IpAddr, sync::Arc, time::Duration};
+use std::{fmt, future::Future, io, net::IpAddr, sync::Arc, time::Duration};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use glasslog_http::serve::Handler;
@@ -86,7 +86,41 @@ enum Ended {
     Closed,
 }
 
-/// Serves what a handler answers through any number of bastions.
+/// Bastions, and who this backend is to them.
+#[derive(Clone, Debug)]
+pub struct Bastions {
+    /// Where they are; each once.
+    pub addresses: Vec<BastionAddress>,
+    /// Connects to them.
+    pub client: BastionClient,
+}
+
+impl Bastions {
+    /// Keeps a connection to each bastion and answers what comes over it, until `stop` says so; then lets requests be
+    /// finished. `handler` is told for each request the client's address that the bastion names.
+    ///
+    /// # Panics
+    ///
+    /// When the task of a connection does.
+    pub async fn serve<H: Handler>(self, handler: Arc<H>, mut stop: watch::Receiver<bool>) {
+        let mut tasks = JoinSet::new();
+        for bastion in self.addresses {
+            let (client, handler, stop) = (self.client.clone(), handler.clone(), stop.clone());
+            tasks.spawn(async move { client.keep_connected(handler, &bastion, stop).await });
+        }
+        while let Some(ended) = tasks.join_next().await {
+            if let Err(error) = ended
+                && let Ok(panic) = error.try_into_panic()
+            {
+                std::panic::resume_unwind(panic);
+            }
+        }
+        // Without bastions too: only `stop` ends this.
+        let _ = stop.wait_for(|stop| *stop).await;
+    }
+}
+
+/// Connects to bastions.
 #[derive(Clone)]
 pub struct BastionClient {
     connector: TlsConnector,
@@ -109,32 +143,6 @@ impl BastionClient {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let tls = tls_config(key, extra_roots, provider).map_err(RootsError)?;
         Ok(BastionClient { connector: TlsConnector::from(Arc::new(tls)), key_hash: key.hash(), limits })
-    }
-
-    /// Keeps a connection to each of `bastions` and answers what comes over it, until `stop` says so; then lets requests
-    /// be finished. `handler` is told for each request the client's address that the bastion names.
-    ///
-    /// # Panics
-    ///
-    /// When the task of a connection does.
-    pub async fn serve<H: Handler>(
-        &self,
-        handler: Arc<H>,
-        bastions: Vec<BastionAddress>,
-        stop: watch::Receiver<bool>,
-    ) {
-        let mut tasks = JoinSet::new();
-        for bastion in bastions {
-            let (client, handler, stop) = (self.clone(), handler.clone(), stop.clone());
-            tasks.spawn(async move { client.keep_connected(handler, &bastion, stop).await });
-        }
-        while let Some(ended) = tasks.join_next().await {
-            if let Err(error) = ended
-                && let Ok(panic) = error.try_into_panic()
-            {
-                std::panic::resume_unwind(panic);
-            }
-        }
     }
 
     async fn keep_connected<H: Handler>(
@@ -203,6 +211,15 @@ impl BastionClient {
             Ok(_) => Ok((stream, address)),
             Err(error) => Err(refused(error.to_string())),
         }
+    }
+}
+
+impl fmt::Debug for BastionClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BastionClient")
+            .field("key_hash", &self.key_hash)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
     }
 }
 

@@ -16,7 +16,7 @@ use glasslog_http::{
     answer::{Answer, TEXT, uncached},
     serve::Handler,
 };
-use glasslog_witness::bastion::{BackendKey, BastionAddress, BastionClient, BastionLimits};
+use glasslog_witness::bastion::{BackendKey, BastionAddress, BastionClient, BastionLimits, Bastions};
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, client::conn::http2};
@@ -342,7 +342,7 @@ impl Running {
         let client = BastionClient::new(&key(), vec![authority.root.clone()], limits).unwrap();
         let (stop, stopped) = watch::channel(false);
         let handler = handler.clone();
-        let task = tokio::spawn(async move { client.serve(handler, bastions, stopped).await });
+        let task = tokio::spawn(Bastions { addresses: bastions, client }.serve(handler, stopped));
         Running { stop, task }
     }
 
