@@ -1,4 +1,5 @@
 //! The contract of `WitnessState`, as every implementation must keep it.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::type_complexity, reason = "tests")]
 
 use std::{collections::HashMap, path::Path, sync::Arc};
 

@@ -228,26 +228,23 @@ fn which_signatures_count_and_which_are_kept() {
     let (a_line, b_line) = (line(&a), line(&b));
     // The stranger has the name of A; this line has its ID.
     let other_name = a_line.replace(ORIGIN, "stranger");
-    let kept = |lines: &[&String]| {
+    let kept = |lines: &[&String]| -> Result<Vec<String>, Refused> {
         let lines: String = lines.iter().map(|line| format!("{line}\n")).collect();
         let note = format!("{text}\n{lines}").into_bytes();
         let request = AddCheckpoint { old_size: TreeSize(0), proof: ConsistencyProof::default(), note };
         let note = decide(None, Some(&keys), &request, NOW)?.note;
-        Ok::<Vec<String>, Refused>(note.signatures().iter().map(ToString::to_string).collect())
+        Ok(note.signatures().iter().map(ToString::to_string).collect())
     };
-    assert_eq!(kept(&[&a_line]).unwrap(), [a_line.clone()]);
-    assert_eq!(kept(&[&b_line]).unwrap(), [b_line.clone()], "a key named otherwise than the origin");
-    assert_eq!(kept(&[&a_line, &line(&stranger), &b_line]).unwrap(), [a_line.clone(), b_line.clone()]);
-    assert_eq!(
-        kept(&[&wrong(&stranger), &a_line]).unwrap(),
-        [a_line.clone()],
-        "a stranger's line is not looked at"
-    );
-    assert_eq!(
-        kept(&[&a_line, &a_line]).unwrap(),
-        [a_line.clone()],
-        "a line that is there twice is kept once"
-    );
+    let (stranger_line, wrong_stranger) = (line(&stranger), wrong(&stranger));
+    for (what, lines, wanted) in [
+        ("one key", vec![&a_line], vec![&a_line]),
+        ("a key named otherwise than the origin", vec![&b_line], vec![&b_line]),
+        ("both keys and a stranger", vec![&a_line, &stranger_line, &b_line], vec![&a_line, &b_line]),
+        ("a stranger's line is not looked at", vec![&wrong_stranger, &a_line], vec![&a_line]),
+        ("a line that is there twice is kept once", vec![&a_line, &a_line], vec![&a_line]),
+    ] {
+        assert_eq!(kept(&lines).unwrap().iter().collect::<Vec<_>>(), wanted, "{what}");
+    }
     for (what, lines) in [
         ("no trusted key", vec![line(&stranger)]),
         ("only the ID of a trusted key under another name", vec![other_name]),

@@ -1,3 +1,5 @@
+#![allow(clippy::disallowed_methods, reason = "tests lay out files as they find it handy")]
+
 use std::{fs, os::unix::fs::MetadataExt};
 
 use super::*;
