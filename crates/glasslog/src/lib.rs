@@ -22,3 +22,4 @@ pub mod service;
 pub mod settings;
 pub mod signals;
 pub mod verify;
+pub mod witnesses;
