@@ -74,6 +74,52 @@ await_listener() {
     return 1
 }
 
+# start_omniwitness DIRECTORY NAME LOGS.yaml [--mldsa]: transparency-dev's witness, with a key of type 0x04 and, if asked for, one
+# of 0x06. It also follows public logs that are built into it, so it is started only where there is no network but loopback.
+start_omniwitness() {
+    if [ "$(tail -n +3 /proc/net/dev | grep -vc '^ *lo:')" != 0 ]; then
+        echo "omniwitness is started in a network namespace with loopback alone (unshare -n)" >&2
+        return 1
+    fi
+    mkdir -p "$1"
+    local port keys=(--private_key_path="$1/ed25519")
+    port=$("$work/genkey" --free-port)
+    witness_vkeys=$("$work/genkey" --out "$1/ed25519" "$2")
+    if [ "${4:-}" = --mldsa ]; then
+        witness_vkeys+=$'\n'$("$work/genkey" --mldsa --out "$1/mldsa" "$2")
+        keys+=(--private_key_path="$1/mldsa")
+    fi
+    "$work/omniwitness" --listen="127.0.0.1:$port" --metrics_listen= --db_file="$1/db" "${keys[@]}" --additional_logs="$3" \
+        >"$1/out" 2>"$1/err" &
+    witness_pid=$!
+    witness_url="http://127.0.0.1:$port/"
+    await_listener "$witness_pid" "$port"
+}
+
+# start_glasslog_witness DIRECTORY NAME [ORIGIN=VKEY...]: ours, of the binary $subject. The second time it goes on with its key and state.
+start_glasslog_witness() {
+    local directory=$1 name=$2 log
+    shift 2
+    mkdir -p "$directory"
+    [ -e "$directory/key" ] || "$work/genkey" --out "$directory/key" "$name" >/dev/null
+    local logs=()
+    for log in "$@"; do logs+=(--log "$log"); done
+    rm -f "$directory/out"
+    "$subject" witness --listen 127.0.0.1:0 --database-url "sqlite:$directory/db" --private-key "$(cat "$directory/key")" \
+        "${logs[@]}" >"$directory/out" 2>"$directory/err" &
+    witness_pid=$!
+    await_file "$witness_pid" "$directory/out" '^listening on http' || { tail -n 20 "$directory/err" >&2; return 1; }
+    witness_url=$(sed -n 's/^listening on \(http[^ ]*\)$/\1/p' "$directory/out" | head -n 1)
+    witness_url=${witness_url%/}/
+    witness_vkeys=$(awk '$1 == "vkey" { print $2 }' "$directory/out")
+}
+
+# cosigner_flags: --cosigner for each key of the witness.
+cosigner_flags() {
+    local vkey
+    for vkey in $witness_vkeys; do printf -- '--cosigner\n%s\n' "$vkey"; done
+}
+
 # stop_witness: SIGTERM, or for litewitness, which knows only that one, SIGINT; then its end is awaited.
 stop_witness() {
     [ -n "$witness_pid" ] || return 0
