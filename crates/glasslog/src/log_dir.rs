@@ -36,7 +36,7 @@ use glasslog_store::{
 
 use crate::{
     exit::{Exit, Failed, OrExit},
-    keys::{self, KEY_FILE, LogSigner},
+    keys::{self, KEY_FILE},
     settings::{LogSettings, values::StatePlace},
 };
 
@@ -80,7 +80,7 @@ pub fn open(settings: &LogSettings) -> Result<OpenDir, Failed> {
     }
     check_format(disk.as_ref(), &places.dir)?;
     let (key, is_new) = key(settings, &places)?;
-    let signer: Arc<dyn Signer> = Arc::new(LogSigner::new(&key)?);
+    let signer: Arc<dyn Signer> = Arc::new(keys::log_signer(&key)?);
     let stores = stores(settings, &places, disk)?;
     Ok(OpenDir { config: config(settings, key.name(), signer)?, stores, is_new, locks })
 }
