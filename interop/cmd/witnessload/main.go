@@ -43,13 +43,13 @@ func main() {
 	flag.StringVar(&o.fdatasync, "fdatasync", "", "measure the disk of this `directory`")
 	flag.StringVar(&o.row, "row", "", "print a row of a table, which begins with this `name`, instead of a sentence")
 	flag.Parse()
-	if err := run(o); err != nil {
+	if err := o.run(); err != nil {
 		fmt.Println("witnessload: FAILED:", err)
 		os.Exit(1)
 	}
 }
 
-func run(o options) error {
+func (o options) run() error {
 	if o.fdatasync != "" {
 		p50, err := fdatasync(o.fdatasync)
 		if err == nil {
@@ -71,10 +71,10 @@ func run(o options) error {
 	switch o.mode {
 	case "grow":
 		p, err := prepareGrow(to, logs, o.from, o.requests)
-		return finish(o, to, p, err)
+		return o.finish(to, p, err)
 	case "refresh":
 		p, err := prepareRefresh(to, logs, o.from, o.requests)
-		return finish(o, to, p, err)
+		return o.finish(to, p, err)
 	case "race":
 		r, err := race(to, logs, o.from, o.rounds, o.connections)
 		if err == nil {
@@ -87,7 +87,7 @@ func run(o options) error {
 }
 
 // finish sends what was prepared, verifies samples of the replies and prints the figures.
-func finish(o options, to target, p prepared, err error) error {
+func (o options) finish(to target, p prepared, err error) error {
 	if err != nil {
 		return err
 	}
