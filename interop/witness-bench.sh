@@ -95,7 +95,7 @@ echo "$(nproc) cores; append 4 KiB and fdatasync: p50 $("$work/witnessload" --fd
 echo "request grows one log by 1 (grow) or asks for its present size (refresh); latencies are those of the answers 200, and a request"
 echo "that was pushed back (429, 503) comes once more after 2 ms"
 echo
-echo "| witness | mode | logs | connections | cosigned/s | p50 / p99 / max ms | other answers | bytes a reply | generator's CPU |"
+echo "| witness | mode | logs | connections | cosigned/s | p50 / p99 / max ms | other answers | bytes of a reply | generator's CPU |"
 echo "|---|---|---|---|---|---|---|---|---|"
 [ "$subject" = --others ] || measure_glasslog
 measure_litewitness

@@ -95,6 +95,7 @@ type report struct {
 	others          map[int]int     // other statuses
 	samples         [][]byte        // checkpoints with what the witness added
 	sent, received  int64
+	replyBytes      int64 // bodies of the answers 200
 	elapsed, ownCPU time.Duration
 	verified        int // samples
 }
@@ -128,6 +129,7 @@ func load(t target, p prepared, connections int) (report, error) {
 			switch status {
 			case http.StatusOK:
 				r.latencies = append(r.latencies, time.Since(began))
+				r.replyBytes += int64(len(body))
 				if len(r.latencies)%every == 0 {
 					r.samples = append(r.samples, append(slices.Clone(s.signed), body...))
 				}
@@ -177,6 +179,7 @@ func parallel(t target, connections int, worker func(*client, *report) error, ca
 	for i, r := range reports {
 		all.latencies = append(all.latencies, r.latencies...)
 		all.samples = append(all.samples, r.samples...)
+		all.replyBytes += r.replyBytes
 		for status, count := range r.others {
 			all.others[status] += count
 		}

@@ -101,7 +101,7 @@ func (o options) finish(to target, p prepared, err error) error {
 	cpu := 100 * r.ownCPU.Seconds() / r.elapsed.Seconds()
 	if o.row != "" {
 		fmt.Printf("| %s | %s | %d | %d | %.0f | %.1f / %.1f / %.1f | %s | %d | %.0f %% |\n", o.row, o.mode, o.logs, o.connections,
-			r.rate(), r.quantile(0.5), r.quantile(0.99), r.quantile(1), r.othersText(), r.received/int64(len(r.latencies)), cpu)
+			r.rate(), r.quantile(0.5), r.quantile(0.99), r.quantile(1), r.othersText(), r.replyBytes/int64(len(r.latencies)), cpu)
 		return nil
 	}
 	fmt.Printf("witnessload: %s: %d cosigned in %.2f s, %.0f/s; p50 %.1f, p99 %.1f, max %.1f ms; other answers: %s; %d kB sent, "+
