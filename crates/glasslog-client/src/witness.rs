@@ -107,6 +107,10 @@ impl Witness {
     /// or one whose root at its size is not `root_at` (which is asked for sizes up to ours only).
     ///
     /// `shown` is what stands at [`Witness::monitoring_url`]; it is evidence only under a key of the log itself.
+    ///
+    /// # Errors
+    ///
+    /// What `root_at` says.
     pub fn evidence<E>(
         &self,
         shown: &[u8],

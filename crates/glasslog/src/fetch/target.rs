@@ -9,6 +9,7 @@ use serde::Deserialize;
 use crate::{
     cli::LogArgs,
     exit::{Exit, Failed, OrExit},
+    keys::ML_DSA,
 };
 
 /// The longest settings or policy file, in bytes.
@@ -87,7 +88,8 @@ fn pins(vkeys: &[String], policy: Option<&Path>) -> Result<Option<Pins>, Failed>
     let keys = vkeys
         .iter()
         .map(|text| {
-            text.parse::<VerifierKey>().map_err(|error| Failed::usage(format!("--vkey {text}: {error}")))
+            let key = text.parse::<VerifierKey>().map(|key| key.checked_by(&ML_DSA));
+            key.map_err(|error| Failed::usage(format!("--vkey {text}: {error}")))
         })
         .collect::<Result<Vec<_>, _>>()?;
     let pins = match policy {
@@ -95,7 +97,7 @@ fn pins(vkeys: &[String], policy: Option<&Path>) -> Result<Option<Pins>, Failed>
             let text = read_bounded(path)?;
             let policy = Policy::parse(&text)
                 .map_err(|error| Failed::usage(format!("{}: {error}", path.display())))?;
-            Pins::of_policy(policy, &keys)
+            Pins::of_policy(policy.checked_by(&ML_DSA), &keys)
         }
         None => Pins::of_keys(&keys),
     };

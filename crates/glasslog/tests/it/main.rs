@@ -13,6 +13,8 @@ mod disk_full;
 mod fsck;
 mod ingest;
 mod life_of_an_entry;
+mod quorum;
+mod rotate;
 mod serve;
 mod support;
 mod torture;
