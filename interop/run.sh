@@ -33,6 +33,7 @@ finish() {
         wait "$server_pid" 2>/dev/null || true
     fi
     stop_witness
+    stop_tdevwitness
     stop_ssh_agent
     rm -rf "$work"
 }
@@ -91,6 +92,7 @@ echo "building the judges"
 cd "$here"
 go build -o "$work/" ./cmd/... filippo.io/torchwood/cmd/litewitness \
     github.com/transparency-dev/tessera/internal/hammer github.com/transparency-dev/tessera/cmd/conformance/posix
+(cd omniwitness && go build -o "$work/" ./cmd/tdevwitness)
 check "the judges see what is tampered with" go test ./...
 cd - >/dev/null
 
@@ -216,41 +218,48 @@ judge_our_witness() {
     stop_witness
 }
 
-# judge_our_log_witnessed: litewitness is the quorum of our log, is gone for a while, and comes back.
+# judge_our_log_witnessed: litewitness by its Ed25519 key and tdevwitness by its ML-DSA-44 key are the quorum of our log, both of
+# them; litewitness is gone for a while, and comes back. The last check wants whatever was acknowledged.
 judge_our_log_witnessed() {
-    local log=$work/witnessed settings cosigned
-    restart_litewitness
+    local log=$work/witnessed settings cosigned listed lite_vkey
     mkdir -p "$log"
     "$subject" --quiet key new log.example/witnessed --out "$log/log.key" >"$work/witnessed.vkey"
-    echo "log.example/witnessed=$(cat "$work/witnessed.vkey")" | "$work/litewitnessdb" --db "$work/litewitness.d/db" >/dev/null
-    settings=("EXTERNAL_WITNESSES=litewitness=${witness_url%/}=$witness_vkeys" WITNESS_QUORUM=1)
+    listed="log.example/witnessed=$(cat "$work/witnessed.vkey")"
+    start_tdevwitness "$work/tdev" tdev.example/interop "$listed"
+    local tdev_url=${witness_url%/} tdev_vkey
+    tdev_vkey=$(tail -n 1 <<<"$witness_vkeys")
+    restart_litewitness
+    lite_vkey=$witness_vkeys
+    echo "$listed" | "$work/litewitnessdb" --db "$work/litewitness.d/db" >/dev/null
+    settings=("EXTERNAL_WITNESSES=lite=${witness_url%/}=$lite_vkey,tdev=$tdev_url=$tdev_vkey" WITNESS_QUORUM=2)
     start_glasslog "$log" "${settings[@]}"
-    printf 'log %s\nwitness w %s\nquorum w\n' "$vkey" "$witness_vkeys" >"$work/policy"
-    cosigned=("$work/cosignjudge" --vkey "$vkey" --policy "$work/policy" --cosigner "$witness_vkeys")
+    printf 'log %s\nwitness w %s\nquorum w\n' "$vkey" "$lite_vkey" >"$work/policy"
+    cosigned=("$work/cosignjudge" --vkey "$vkey" --policy "$work/policy" --cosigner "$lite_vkey" --cosigner "$tdev_vkey")
     await "${cosigned[@]}" --url "$url"
-    check "litewitness cosigns our new log" "${cosigned[@]}" --url "$url"
+    check "two witnesses cosign our new log" "${cosigned[@]}" --url "$url"
     check "load on a log with a quorum" "$work/load" --url "$url" --acks "$work/acks.witnessed"
-    check "litewitness cosigns it, by torchwood's policy" "${cosigned[@]}" --url "$url" --min-size 2000
+    check "both cosign it: torchwood's policy, formats" "${cosigned[@]}" --url "$url" --min-size 1960
     check "torchwood, every entry, proofs with a quorum" "$work/torchwoodjudge" --url "$url" --vkey "$vkey" \
         --policy "$work/policy" --proofs 50 --timeout "${timeout_seconds}s"
     curl -fsS -o "$work/checkpoint.w" "${url}checkpoint"
     stop_witness INT
-    check "nothing is published without the quorum" fails "$work/load" --url "$url" --count 64 --wait 3s --salt unpublished --acks "$work/acks.unpublished"
-    check "and it says so" not_ready "$url"
+    check "nothing is published without the quorum" fails "$work/load" --url "$url" --count 64 --wait 3s --salt gone --acks "$work/acks.gone"
+    check "and /ready says so" not_ready "$url"
     restart_litewitness
     check "it publishes when litewitness is back" "$work/load" --url "$url" --count 64 --salt back --acks "$work/acks.back"
     check "cosigned, as before" "${cosigned[@]}" --url "$url" --min-size 2064
-    check "SIGTERM ends it with 0" stop_server
-    check "the directory carries the cosignature" "${cosigned[@]}" --url "file://$log/public/"
+    check "SIGTERM ends it with 0, cosigned" stop_server
+    check "the directory carries the cosignatures" "${cosigned[@]}" --url "file://$log/public/"
     start_glasslog "$log" "${settings[@]}"
     check "load after a restart of the log" "$work/load" --url "$url" --count 64 --salt restarted --acks "$work/acks.restarted"
     check "cosigned after it" "${cosigned[@]}" --url "$url" --fresh 20s
-    cat "$work/acks.witnessed" "$work/acks.unpublished" "$work/acks.back" "$work/acks.restarted" >"$work/acks.all"
+    cat "$work"/acks.{witnessed,gone,back,restarted} >"$work/acks.all"
     check "sumdb, whatever was acknowledged" "$work/judge" --url "$url" --vkey "$vkey" --samples 500 --acks "$work/acks.all" \
         --older "$work/checkpoint.w" --timeout "${timeout_seconds}s"
-    check "SIGTERM ends it with 0, again" stop_server
+    check "SIGTERM ends it with 0, once more" stop_server
     server_pid=
     stop_witness INT
+    stop_tdevwitness
 }
 
 # not_ready URL: /ready is 200 and says that the quorum is missing.

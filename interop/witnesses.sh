@@ -6,6 +6,7 @@
 witness_url=
 witness_vkeys=
 witness_pid=
+tdevwitness_pid=
 ssh_agent_pid=
 
 # await_file PID FILE PATTERN: until the file has such a line, at most 15 s, while the process lives.
@@ -96,22 +97,36 @@ start_omniwitness() {
     await_listener "$witness_pid" "$port"
 }
 
-# start_glasslog_witness DIRECTORY NAME [ORIGIN=VKEY...]: ours, of the binary $subject. The second time it goes on with its key and state.
+# start_tdevwitness DIRECTORY NAME ORIGIN=VKEY...: transparency-dev's witness without public logs and with its state in memory, beside
+# another witness: its process is $tdevwitness_pid.
+start_tdevwitness() {
+    mkdir -p "$1"
+    local log logs=()
+    for log in "${@:3}"; do logs+=(--log "$log"); done
+    "$work/tdevwitness" --name "$2" "${logs[@]}" >"$1/out" 2>"$1/err" &
+    tdevwitness_pid=$!
+    said_by "$tdevwitness_pid" "$1/out"
+}
+
+# start_glasslog_witness DIRECTORY NAME ORIGIN=VKEY...: ours, of the binary $subject. The second time it goes on with its key and state.
 start_glasslog_witness() {
-    local directory=$1 name=$2 log
-    shift 2
-    mkdir -p "$directory"
-    [ -e "$directory/key" ] || "$work/genkey" --out "$directory/key" "$name" >/dev/null
-    local logs=()
-    for log in "$@"; do logs+=(--log "$log"); done
-    rm -f "$directory/out"
-    "$subject" witness --listen 127.0.0.1:0 --database-url "sqlite:$directory/db" --private-key "$(cat "$directory/key")" \
-        "${logs[@]}" >"$directory/out" 2>"$directory/err" &
+    mkdir -p "$1"
+    [ -e "$1/key" ] || "$work/genkey" --out "$1/key" "$2" >/dev/null
+    local log logs=()
+    for log in "${@:3}"; do logs+=(--log "$log"); done
+    rm -f "$1/out"
+    "$subject" witness --listen 127.0.0.1:0 --database-url "sqlite:$1/db" --private-key "$(cat "$1/key")" "${logs[@]}" \
+        >"$1/out" 2>"$1/err" &
     witness_pid=$!
-    await_file "$witness_pid" "$directory/out" '^listening on http' || { tail -n 20 "$directory/err" >&2; return 1; }
-    witness_url=$(sed -n 's/^listening on \(http[^ ]*\)$/\1/p' "$directory/out" | head -n 1)
+    said_by "$witness_pid" "$1/out" || { tail -n 20 "$1/err" >&2; return 1; }
+}
+
+# said_by PID FILE: URL and keys as `glasslog witness` and tdevwitness print them.
+said_by() {
+    await_file "$1" "$2" '^ *vkey ' || return
+    witness_url=$(sed -n 's/^listening on \(http[^ ]*\)$/\1/p' "$2" | head -n 1)
     witness_url=${witness_url%/}/
-    witness_vkeys=$(awk '$1 == "vkey" { print $2 }' "$directory/out")
+    witness_vkeys=$(awk '$1 == "vkey" { print $2 }' "$2")
 }
 
 # cosigner_flags: --cosigner for each key of the witness.
@@ -126,6 +141,14 @@ stop_witness() {
     kill -"${1:-TERM}" "$witness_pid" 2>/dev/null || true
     wait "$witness_pid" 2>/dev/null || true
     witness_pid=
+}
+
+# stop_tdevwitness: which has no state to be lost.
+stop_tdevwitness() {
+    [ -n "$tdevwitness_pid" ] || return 0
+    kill -TERM "$tdevwitness_pid" 2>/dev/null || true
+    wait "$tdevwitness_pid" 2>/dev/null || true
+    tdevwitness_pid=
 }
 
 # stop_ssh_agent: the one that start_litewitness started.
