@@ -84,13 +84,7 @@ impl Url {
     }
 
     /// One request on a connection of its own.
-    pub(crate) fn request(
-        &self,
-        method: &str,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: &[u8],
-    ) -> Answer {
+    pub(crate) fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         let head = self.head(method, path, headers);
         let head = format!("{head}Connection: close\r\nContent-Length: {}\r\n\r\n", body.len());
         self.raw(&[head.as_bytes(), body].concat())

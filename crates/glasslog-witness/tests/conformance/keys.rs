@@ -172,8 +172,7 @@ impl Vkey {
                 verify_ed25519(&self.public, &message, signature)
             }
             ML_DSA_44 => {
-                let message =
-                    cosigned_message(&self.name, timestamp, of.origin, of.start, of.end, &of.hash);
+                let message = cosigned_message(&self.name, timestamp, of.origin, of.start, of.end, &of.hash);
                 verify_ml_dsa(&self.public, &message, signature)
             }
             kind => Err(format!("keys of type {kind:#04x} make no cosignatures")),

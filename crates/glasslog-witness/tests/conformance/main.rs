@@ -10,10 +10,18 @@
 )]
 
 mod check;
+mod checkpoint;
+mod concurrency;
+mod cosignature;
 mod framing;
 mod http;
 mod keys;
 mod logs;
+mod monitoring;
+mod oddities;
 mod session;
+mod signatures;
+mod state;
+mod subtree;
 mod target;
 mod tree;

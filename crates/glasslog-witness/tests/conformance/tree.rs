@@ -113,10 +113,7 @@ fn subtree_subproof(start: usize, end: usize, leaves: &[Hash], known: bool) -> V
 fn the_tree_is_that_of_the_specifications() {
     // c2sp.org/tlog-witness: the empty tree is the hash of the empty string.
     let hex = |hash: Hash| hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    assert_eq!(
-        hex(mth(&[])),
-        "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-    );
+    assert_eq!(hex(mth(&[])), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
     // RFC 6962 section 2.1.3: the proof from 3 to 7 is [c, d, g, l], from 4 to 7 [l], from 6 to 7 [i, j, k].
     let mut tree = Tree::new("example");
     let part = |tree: &mut Tree, start, end| tree.subtree(start, end);
