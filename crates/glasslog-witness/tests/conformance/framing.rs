@@ -199,7 +199,8 @@ fn check_07_the_note_ends_with_its_last_signature() {
 fn check_08_proof_lines_are_strict() {
     let mut check = Check::new("08", "a bad proof line");
     let mut session = Session::at(&mut check, "08", 5);
-    let rows: &[(&str, fn(&str) -> String)] = &[
+    type Spoil = fn(&str) -> String;
+    let rows: &[(&str, Spoil)] = &[
         ("31 bytes", |_| b64(&[7; 31])),
         ("33 bytes", |_| b64(&[7; 33])),
         ("no padding", |line| line.trim_end_matches('=').to_owned()),

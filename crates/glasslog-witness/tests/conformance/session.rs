@@ -139,7 +139,7 @@ impl Session {
     ) -> Vec<Cosignature> {
         let answer = self.send(&ask.bytes());
         let result = self.accepted(ask, &answer);
-        let cosignatures = result.as_ref().map(Clone::clone).unwrap_or_default();
+        let cosignatures = result.clone().unwrap_or_default();
         check.row(level, row, result.map(drop));
         cosignatures
     }

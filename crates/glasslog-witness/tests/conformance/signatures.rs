@@ -117,7 +117,8 @@ fn check_18_a_trusted_key_whose_signature_fails() {
     forbidden(&mut check, &mut session, Must, "one bit of it changed", |log, text| {
         vec![log.a().bad_line(text)]
     });
-    let rows: [(&str, fn(&[u8; 64]) -> Vec<u8>); 5] = [
+    type Spoil = fn(&[u8; 64]) -> Vec<u8>;
+    let rows: [(&str, Spoil); 5] = [
         ("63 bytes", |signature| signature[..63].to_vec()),
         ("65 bytes", |signature| [&signature[..], &[0]].concat()),
         ("one byte", |_| vec![7]),
@@ -130,7 +131,8 @@ fn check_18_a_trusted_key_whose_signature_fails() {
             vec![signature_line(&key.name, key.id(), &spoil(&key.sign(text)))]
         });
     }
-    let others: [(&str, fn(&[u8]) -> Vec<u8>); 3] = [
+    type Other = fn(&[u8]) -> Vec<u8>;
+    let others: [(&str, Other); 3] = [
         ("over another text", |_| b"another text\n".to_vec()),
         ("over the text and the blank line", |text| [text, b"\n"].concat()),
         ("over the text without its last newline", |text| text[..text.len() - 1].to_vec()),

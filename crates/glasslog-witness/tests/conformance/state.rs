@@ -320,7 +320,8 @@ fn check_50_a_new_key_continues() {
         return check.skip("logs with several keys are not configured");
     }
     let mut session = Session::at(&mut check, "50", 5);
-    let steps: [(&str, fn(&Log, &[u8]) -> Vec<Vec<u8>>); 3] = [
+    type Lines = fn(&Log, &[u8]) -> Vec<Vec<u8>>;
+    let steps: [(&str, Lines); 3] = [
         ("A and A2 together", |log, text| vec![log.a().line(text), log.a2().line(text)]),
         ("A2 alone", |log, text| vec![log.a2().line(text)]),
         ("A alone again", |log, text| vec![log.a().line(text)]),
