@@ -129,3 +129,31 @@ fn the_tree_is_that_of_the_specifications() {
         }
     }
 }
+
+/// The sum over all subtrees of up to 130 leaves (leaf i is the byte i) that torchwood v0.10.0 publishes in `subtree_test.go`.
+#[test]
+fn the_proofs_of_subtrees_are_those_of_torchwood() {
+    use std::fmt::Write as _;
+    let leaves: Vec<Hash> = (0..130_u8).map(|number| sha256(&[0, number])).collect();
+    let mut tree = Tree { salt: String::new(), leaves };
+    let mut sum = Sha256::new();
+    for n in 0..=130_u64 {
+        for end in 0..=n {
+            for start in 0..=end {
+                if start % (end - start).next_power_of_two() != 0 {
+                    continue;
+                }
+                let empty = start == end;
+                let proof = if empty { Vec::new() } else { tree.subtree_consistency(start, end, n) };
+                let mut line = format!("[{start}, {end}) {n}");
+                for hash in proof {
+                    line.push(' ');
+                    hash.iter().for_each(|byte| write!(line, "{byte:02x}").unwrap());
+                }
+                sum.update(line + "\n");
+            }
+        }
+    }
+    let sum: String = sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(sum, "10fa99b37bf9bf9ffa26b412fbd98bd75363256d0b75d61bc4538b9c9c5a0a74");
+}
