@@ -23,7 +23,7 @@ use crate::cosignature;
 use key::Material;
 pub(crate) use sign::check_algorithm;
 
-pub use key::{Algorithm, KeyError, MAX_NAME_BYTES, SecretKey, VerifierKey};
+pub use key::{Algorithm, KeyError, MAX_NAME_BYTES, MlDsa44, SecretKey, SecretSeed, VerifierKey};
 pub use sign::{Ed25519Signer, SignError, Signer, sign, sign_line};
 
 /// The longest note that is read, in bytes: 100 ML-DSA-44 signature lines and a text.
@@ -153,8 +153,8 @@ impl Note {
 
     /// Checks each signature that one of `keys` must have made (name *and* ID are its own), strictly by RFC 8032.
     ///
-    /// Signatures of other keys are ignored, as the specification demands. Those of [`Algorithm::MlDsa44`] keys
-    /// among `keys` are named in [`VerifiedNote::unchecked`] and prove nothing.
+    /// Signatures of other keys are ignored, as the specification demands. Those of [`Algorithm::MlDsa44`] keys that
+    /// nobody can check ([`VerifierKey::checked_by`]) are named in [`VerifiedNote::unchecked`] and prove nothing.
     ///
     /// # Errors
     ///
@@ -283,7 +283,7 @@ impl Signature {
         self.key_id == key.key_id() && self.name == key.name()
     }
 
-    /// The time of this cosignature of `key` (of type 0x04) on the checkpoint `text`.
+    /// The time of this cosignature of `key` (of type 0x04 or 0x06) on the checkpoint `text`.
     pub(crate) fn cosigned_at(&self, key: &VerifierKey, text: &str) -> Result<u64, NoteError> {
         match self.check(key, text)? {
             Check::Verified { time: Some(time) } => Ok(time),
@@ -311,7 +311,13 @@ impl Signature {
         let time = match key.material() {
             Material::Ed25519(key) => verify_ed25519(key, text.as_bytes(), &self.bytes).map(|()| None),
             Material::CosignatureV1(key) => cosignature::verify_blob(key, text, &self.bytes).map(Some),
-            Material::MlDsa44(_) => return Ok(Check::NotChecked),
+            Material::MlDsa44(key) => match key.verifier {
+                None => return Ok(Check::NotChecked),
+                Some(verifier) => {
+                    cosignature::verify_ml_dsa_blob(verifier, &key.bytes, &self.name, text, &self.bytes)
+                        .map(Some)
+                }
+            },
         };
         let time =
             time.ok_or_else(|| NoteError::BadSignature { name: self.name.clone(), key_id: self.key_id })?;

@@ -12,7 +12,7 @@ use alloc::{string::String, vec::Vec};
 
 use crate::checkpoint::{CheckpointError, VerifiedCheckpoint};
 use crate::cosignature::VerifiedCosignature;
-use crate::note::{Algorithm, KeyError, Note, VerifierKey};
+use crate::note::{Algorithm, KeyError, MlDsa44, Note, VerifierKey};
 use quorum::Quorum;
 
 /// How far a cosigner's clock may run ahead, in seconds, for its cosignature to count.
@@ -184,6 +184,16 @@ impl Policy {
         Ok(Policy { witnesses, quorum, ..Policy::without_witnesses(log_keys) })
     }
 
+    /// The same policy, in which `verifier` checks what ML-DSA-44 keys sign; without one such cosignatures never count.
+    #[must_use]
+    pub fn checked_by(mut self, verifier: &'static dyn MlDsa44) -> Policy {
+        let logs = self.logs.iter_mut().map(|log| &mut log.key);
+        for key in logs.chain(self.witnesses.iter_mut().map(|witness| &mut witness.key)) {
+            *key = key.clone().checked_by(verifier);
+        }
+        self
+    }
+
     /// The logs that are accepted, in the order of the file.
     #[must_use]
     pub fn logs(&self) -> &[PolicyLog] {
@@ -239,10 +249,11 @@ impl Policy {
 
     /// Counts `cosignatures`, of one checkpoint, at the time `now` in seconds since 1970.
     ///
-    /// Those from more than [`MAX_CLOCK_LEAD`] after `now`, and those of keys that are no witness here, do not count.
+    /// Those from more than [`MAX_CLOCK_LEAD`] after `now`, those without a time (an ML-DSA-44 cosigner that does not say
+    /// that this is the largest tree it saw), and those of keys that are no witness here, do not count.
     #[must_use]
     pub fn evaluate(&self, cosignatures: &[VerifiedCosignature], now: u64) -> Evaluation {
-        let in_time = |time: &u64| *time <= now.saturating_add(MAX_CLOCK_LEAD);
+        let in_time = |time: &u64| (1..=now.saturating_add(MAX_CLOCK_LEAD)).contains(time);
         let newest = |key: &VerifierKey| {
             cosignatures
                 .iter()
@@ -265,6 +276,16 @@ impl Policy {
         let counted = counted.map(|(witness, _)| witness.name.clone()).collect();
         let as_of = quorum.as_of(&times);
         Evaluation { filled: as_of.is_some(), as_of, counted }
+    }
+
+    /// Whether the witnesses of whose keys `holds` is true fill the quorum; always so with `quorum none`.
+    #[must_use]
+    pub fn is_filled_by(&self, holds: impl Fn(&VerifierKey) -> bool) -> bool {
+        let Some(quorum) = &self.quorum else { return true };
+        let held = |witness: &PolicyWitness| !self.is_own(&witness.key) && holds(&witness.key);
+        let times: Vec<Option<u64>> =
+            self.witnesses.iter().map(|witness| held(witness).then_some(1)).collect();
+        quorum.as_of(&times).is_some()
     }
 
     /// Whether `key` is named as one of the policy's logs.

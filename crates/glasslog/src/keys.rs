@@ -7,9 +7,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use aws_lc_rs::signature::Ed25519KeyPair;
+use aws_lc_rs::signature::{self, Ed25519KeyPair, KeyPair as _, PqdsaKeyPair, UnparsedPublicKey};
 use clap::Subcommand;
-use glasslog_core::note::{Algorithm, KeyError, SecretKey, SignError, Signer, VerifierKey};
+use glasslog_core::note::{
+    Algorithm, KeyError, MlDsa44, SecretKey, SecretSeed, SignError, Signer, VerifierKey,
+};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
@@ -112,15 +114,24 @@ pub enum KeyFileError {
     Random(getrandom::Error),
 }
 
-/// A new key under `name`.
+/// A new key for a log under `name`.
 ///
 /// # Errors
 ///
 /// When the name is none that a key can have, or the system has no randomness.
 pub fn generate(name: &str) -> anyhow::Result<SecretKey> {
+    generate_of_type(name, Algorithm::Ed25519)
+}
+
+/// A new key of any type under `name`.
+///
+/// # Errors
+///
+/// As [`generate`].
+pub fn generate_of_type(name: &str, algorithm: Algorithm) -> anyhow::Result<SecretKey> {
     let mut seed = Zeroizing::new([0; 32]);
     getrandom::fill(seed.as_mut()).map_err(KeyFileError::Random)?;
-    Ok(SecretKey::from_seed(name, Algorithm::Ed25519, &seed)?)
+    Ok(from_seed(name, algorithm, &seed)?)
 }
 
 /// Writes a key that only the owner can read (0600), durably and as a whole; what stands at `path` stays.
@@ -170,49 +181,128 @@ pub fn load(path: &Path) -> Result<SecretKey, KeyFileError> {
     parse(&text).map_err(|source| KeyFileError::NotAKey { path: path.to_owned(), source })
 }
 
-/// A key text, whatever white space surrounds it.
+/// A key text of any type, whatever white space surrounds it.
 ///
 /// # Errors
 ///
 /// [`KeyError`].
 pub fn parse(text: &str) -> Result<SecretKey, KeyError> {
-    text.trim().parse()
-}
-
-/// Signs checkpoints with aws-lc-rs.
-pub struct LogSigner {
-    verifier_key: VerifierKey,
-    key_pair: Ed25519KeyPair,
-}
-
-impl LogSigner {
-    /// The signer of a 0x01 key.
-    ///
-    /// # Errors
-    ///
-    /// [`Failed`] with 64 for a key that signs something else than notes: a witness's key never signs as a log's.
-    pub fn new(key: &SecretKey) -> Result<LogSigner, Failed> {
-        if key.algorithm() != Algorithm::Ed25519 {
-            let name = key.name();
-            return Err(Failed::usage(format!(
-                "the key of {name} is a witness's; a log needs a key of type 0x01"
-            )));
+    let read: SecretSeed = text.trim().parse()?;
+    match read.algorithm() {
+        Algorithm::MlDsa44 => {
+            read.with_public_key(ml_dsa_pair("ML-DSA-44", read.seed())?.public_key().as_ref())
         }
-        let key_pair = Ed25519KeyPair::from_seed_and_public_key(key.seed(), key.verifier_key().public_key())
-            .map_err(|rejected| {
-                Failed::usage(format!("the key of {} cannot be used: {rejected}", key.name()))
-            })?;
-        Ok(LogSigner { verifier_key: key.verifier_key().clone(), key_pair })
+        Algorithm::Ed25519 | Algorithm::CosignatureV1 => text.trim().parse(),
     }
 }
 
-impl Signer for LogSigner {
+/// Checks ML-DSA-44 signatures with aws-lc-rs.
+pub struct AwsLcMlDsa;
+
+/// The one that every policy of this program is checked by.
+pub static ML_DSA: AwsLcMlDsa = AwsLcMlDsa;
+
+impl MlDsa44 for AwsLcMlDsa {
+    fn verify(&self, public_key: &[u8], message: &[u8], signature: &[u8]) -> bool {
+        UnparsedPublicKey::new(&signature::ML_DSA_44, public_key).verify(message, signature).is_ok()
+    }
+}
+
+/// The key that `seed` gives under `name`, whatever its type.
+///
+/// # Errors
+///
+/// [`KeyError`].
+pub fn from_seed(name: &str, algorithm: Algorithm, seed: &[u8; 32]) -> Result<SecretKey, KeyError> {
+    if algorithm != Algorithm::MlDsa44 {
+        return SecretKey::from_seed(name, algorithm, seed);
+    }
+    let pair = ml_dsa_pair(name, seed)?;
+    SecretKey::from_halves(name, algorithm, seed, pair.public_key().as_ref())
+}
+
+fn ml_dsa_pair(name: &str, seed: &[u8; 32]) -> Result<PqdsaKeyPair, KeyError> {
+    PqdsaKeyPair::from_seed(&signature::ML_DSA_44_SIGNING, seed).map_err(|_| KeyError::Material(name.into()))
+}
+
+/// Signs with aws-lc-rs, whatever the key's type.
+pub struct KeySigner {
+    verifier_key: VerifierKey,
+    key_pair: KeyPair,
+}
+
+enum KeyPair {
+    Ed25519(Box<Ed25519KeyPair>),
+    MlDsa44(PqdsaKeyPair),
+}
+
+impl KeySigner {
+    fn new(key: &SecretKey) -> Result<KeySigner, Failed> {
+        let rejected = |why: &dyn std::fmt::Display| {
+            Failed::usage(format!("the key of {} cannot be used: {why}", key.name()))
+        };
+        let key_pair = match key.algorithm() {
+            Algorithm::MlDsa44 => {
+                KeyPair::MlDsa44(ml_dsa_pair(key.name(), key.seed()).map_err(|why| rejected(&why))?)
+            }
+            Algorithm::Ed25519 | Algorithm::CosignatureV1 => {
+                let public_key = key.verifier_key().public_key();
+                let pair = Ed25519KeyPair::from_seed_and_public_key(key.seed(), public_key);
+                KeyPair::Ed25519(Box::new(pair.map_err(|why| rejected(&why))?))
+            }
+        };
+        Ok(KeySigner { verifier_key: key.verifier_key().clone().checked_by(&ML_DSA), key_pair })
+    }
+}
+
+impl Signer for KeySigner {
     fn verifier_key(&self) -> &VerifierKey {
         &self.verifier_key
     }
 
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
-        Ok(self.key_pair.sign(message).as_ref().to_vec())
+        match &self.key_pair {
+            KeyPair::Ed25519(pair) => Ok(pair.sign(message).as_ref().to_vec()),
+            KeyPair::MlDsa44(pair) => {
+                let mut signature = vec![0; signature::ML_DSA_44_SIGNING.signature_len()];
+                let failed = |_| SignError::Failed {
+                    name: self.verifier_key.name().into(),
+                    reason: "aws-lc refused to sign".into(),
+                };
+                let length = pair.sign(message, &mut signature).map_err(failed)?;
+                signature.truncate(length);
+                Ok(signature)
+            }
+        }
+    }
+}
+
+/// The signer of a log's checkpoints: a 0x01 key.
+///
+/// # Errors
+///
+/// [`Failed`] with 64 for a key that signs something else than notes: a witness's key never signs as a log's.
+pub fn log_signer(key: &SecretKey) -> Result<KeySigner, Failed> {
+    if key.algorithm() != Algorithm::Ed25519 {
+        let name = key.name();
+        return Err(Failed::usage(format!(
+            "the key of {name} is a witness's; a log needs a key of type 0x01"
+        )));
+    }
+    KeySigner::new(key)
+}
+
+/// The signer of cosignatures. A key text of type 0x01 names the seed of a 0x04 key of that name: it never signs as 0x01.
+///
+/// # Errors
+///
+/// [`Failed`] with 64 for a key that cannot be used.
+pub fn cosigner(key: &SecretKey) -> Result<KeySigner, Failed> {
+    match key.algorithm() {
+        Algorithm::Ed25519 => {
+            KeySigner::new(&key.rename(key.name(), Algorithm::CosignatureV1).or_exit(Exit::Usage)?)
+        }
+        Algorithm::CosignatureV1 | Algorithm::MlDsa44 => KeySigner::new(key),
     }
 }
 
@@ -228,7 +318,7 @@ mod tests {
     #[test]
     fn aws_lc_rs_signs_as_the_portable_code_does() {
         let key = generate("example.org/log").unwrap();
-        let fast = LogSigner::new(&key).unwrap();
+        let fast = log_signer(&key).unwrap();
         let note = sign("example.org/log\n0\nroot\n", &[&fast]).unwrap();
         assert_eq!(note, sign("example.org/log\n0\nroot\n", &[&Ed25519Signer::new(&key)]).unwrap());
         assert!(Note::parse(note.as_bytes()).unwrap().verify(&[key.verifier_key().clone()]).is_ok());
@@ -274,6 +364,45 @@ mod tests {
     #[test]
     fn a_witness_key_does_not_sign_for_a_log() {
         let key = generate("example.org/log").unwrap();
-        assert!(LogSigner::new(&key.rename("example.org/log", Algorithm::CosignatureV1).unwrap()).is_err());
+        assert!(log_signer(&key.rename("example.org/log", Algorithm::CosignatureV1).unwrap()).is_err());
+    }
+
+    /// "A 0x01 key text given to a witness never signs as 0x01."
+    #[test]
+    fn a_log_key_text_cosigns_as_0x04() {
+        let key = generate("witness.example").unwrap();
+        let signer = cosigner(&key).unwrap();
+        assert_eq!(signer.verifier_key().algorithm(), Algorithm::CosignatureV1);
+        assert_eq!(signer.verifier_key().public_key(), key.verifier_key().public_key());
+    }
+
+    /// aws-lc-rs signs, the `ml-dsa` crate derives the same key from the seed and agrees; and the other way round.
+    #[test]
+    fn ml_dsa_agrees_with_another_implementation() {
+        use glasslog_core::cosignature::{cosign, verify};
+        use ml_dsa::signature::Keypair;
+        const TEXT: &str = "example.org/log\n0\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n";
+
+        let key = from_seed("witness.example", Algorithm::MlDsa44, &[7; 32]).unwrap();
+        let theirs = ml_dsa::SigningKey::<ml_dsa::MlDsa44>::from_seed(&[7; 32].into());
+        assert_eq!(key.verifier_key().public_key(), theirs.verifying_key().encode().as_slice());
+        assert_eq!(parse(&key.to_text()).unwrap().verifier_key(), key.verifier_key());
+
+        let line = cosign(TEXT, 5, &cosigner(&key).unwrap()).unwrap();
+        let ours = key.verifier_key().clone().checked_by(&ML_DSA);
+        assert_eq!(verify(TEXT, &line, &ours).unwrap().time(), 5);
+        let message = glasslog_core::cosignature::subtree_message(
+            "witness.example",
+            5,
+            "example.org/log",
+            glasslog_core::TreeSize(0)..glasslog_core::TreeSize(0),
+            &glasslog_core::Hash::EMPTY_ROOT,
+        )
+        .unwrap();
+        let signature = ml_dsa::Signature::try_from(&line.bytes()[8..]).unwrap();
+        assert!(theirs.verifying_key().verify_with_context(&message, &[], &signature));
+        let theirs = theirs.expanded_key().sign_deterministic(&message, &[]).unwrap().encode();
+        assert!(ML_DSA.verify(key.verifier_key().public_key(), &message, theirs.as_slice()));
+        assert!(!ML_DSA.verify(key.verifier_key().public_key(), b"other", theirs.as_slice()));
     }
 }

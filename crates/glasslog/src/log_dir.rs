@@ -36,13 +36,17 @@ use glasslog_store::{
 
 use crate::{
     exit::{Exit, Failed, OrExit},
-    keys::{self, KEY_FILE, LogSigner},
+    keys::{self, KEY_FILE},
     settings::{LogSettings, values::StatePlace},
 };
 
 /// How long a superseded partial tile stays after the full one is public: a reader that holds an older checkpoint
 /// finishes in this time.
 const PARTIALS_KEPT_FOR: Duration = Duration::from_secs(300);
+
+/// After this time the cosignatures of an idle log are asked for again. Verifiers want them younger than a day; a
+/// witness's budget is spent by every request.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(300);
 
 /// The version of the layout above.
 const FORMAT: u32 = 1;
@@ -80,7 +84,7 @@ pub fn open(settings: &LogSettings) -> Result<OpenDir, Failed> {
     }
     check_format(disk.as_ref(), &places.dir)?;
     let (key, is_new) = key(settings, &places)?;
-    let signer: Arc<dyn Signer> = Arc::new(LogSigner::new(&key)?);
+    let signer: Arc<dyn Signer> = Arc::new(keys::log_signer(&key)?);
     let stores = stores(settings, &places, disk)?;
     Ok(OpenDir { config: config(settings, key.name(), signer)?, stores, is_new, locks })
 }
@@ -245,6 +249,8 @@ fn config(settings: &LogSettings, origin: &str, signer: Arc<dyn Signer>) -> Resu
         backlog_max_bytes: settings.backlog_max_bytes,
         dedup: settings.dedup,
         partials_kept_for: PARTIALS_KEPT_FOR,
+        cosigners: Vec::new(),
+        refresh_interval: REFRESH_INTERVAL,
     })
 }
 

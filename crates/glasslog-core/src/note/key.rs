@@ -27,8 +27,16 @@ pub enum Algorithm {
     Ed25519,
     /// `0x04`: a timestamped Ed25519 cosignature (c2sp.org/tlog-cosignature).
     CosignatureV1,
-    /// `0x06`: a timestamped ML-DSA-44 cosignature. Such keys are read; their signatures are not checked here.
+    /// `0x06`: a timestamped ML-DSA-44 cosignature (c2sp.org/tlog-cosignature). Checked where the caller brings an
+    /// [`MlDsa44`].
     MlDsa44,
+}
+
+/// Checks pure ML-DSA-44 signatures with an empty context (FIPS 204, algorithm 3). This crate has no implementation of
+/// its own: the program brings one.
+pub trait MlDsa44: Send + Sync {
+    /// Whether `signature` (2,420 bytes if it is one) is that of `public_key` (1,312 bytes) on `message`.
+    fn verify(&self, public_key: &[u8], message: &[u8], signature: &[u8]) -> bool;
 }
 
 impl Algorithm {
@@ -92,8 +100,8 @@ pub enum KeyError {
         /// The ID that name, type and public key give.
         computed: u32,
     },
-    /// ML-DSA keys are only read.
-    #[error("{0}: secret keys of signature type 0x06 are not supported here")]
+    /// The public half of an ML-DSA-44 secret key is not computed here: see [`SecretSeed`].
+    #[error("{0}: a secret key of signature type 0x06 cannot be used for this")]
     NoSecretKey(String),
 }
 
@@ -111,8 +119,24 @@ pub struct VerifierKey {
 pub(super) enum Material {
     Ed25519(VerifyingKey),
     CosignatureV1(VerifyingKey),
-    MlDsa44(Vec<u8>),
+    MlDsa44(MlDsaKey),
 }
+
+/// An ML-DSA-44 public key, and who can check its signatures here, if anybody.
+#[derive(Clone)]
+pub(super) struct MlDsaKey {
+    pub(super) bytes: Vec<u8>,
+    pub(super) verifier: Option<&'static dyn MlDsa44>,
+}
+
+/// Two keys are one whoever checks their signatures.
+impl PartialEq for MlDsaKey {
+    fn eq(&self, other: &MlDsaKey) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl Eq for MlDsaKey {}
 
 impl VerifierKey {
     /// The key `public_key` of type `algorithm` under `name`.
@@ -127,7 +151,7 @@ impl VerifierKey {
             Algorithm::Ed25519 => Material::Ed25519(ed25519_key(public_key).ok_or_else(refused)?),
             Algorithm::CosignatureV1 => Material::CosignatureV1(ed25519_key(public_key).ok_or_else(refused)?),
             Algorithm::MlDsa44 if public_key.len() == ML_DSA_44_PUBLIC_KEY_BYTES => {
-                Material::MlDsa44(public_key.to_vec())
+                Material::MlDsa44(MlDsaKey { bytes: public_key.to_vec(), verifier: None })
             }
             Algorithm::MlDsa44 => return Err(refused()),
         };
@@ -161,8 +185,19 @@ impl VerifierKey {
     pub fn public_key(&self) -> &[u8] {
         match &self.material {
             Material::Ed25519(key) | Material::CosignatureV1(key) => key.as_bytes(),
-            Material::MlDsa44(key) => key,
+            Material::MlDsa44(key) => &key.bytes,
         }
+    }
+
+    /// The same key; if it is an ML-DSA-44 key, `verifier` checks its signatures from now on. Without one they are
+    /// reported as not checked, and never count.
+    #[must_use]
+    pub fn checked_by(self, verifier: &'static dyn MlDsa44) -> VerifierKey {
+        let material = match self.material {
+            Material::MlDsa44(key) => Material::MlDsa44(MlDsaKey { verifier: Some(verifier), ..key }),
+            ed25519 => ed25519,
+        };
+        VerifierKey { material, ..self }
     }
 
     pub(super) fn material(&self) -> &Material {
@@ -204,7 +239,53 @@ impl fmt::Debug for VerifierKey {
     }
 }
 
-/// An Ed25519 seed with the name it signs under. Its memory is wiped when it is dropped.
+/// What a secret key's text says, before anybody has computed the public half that its key ID depends on.
+pub struct SecretSeed {
+    name: String,
+    algorithm: Algorithm,
+    key_id: u32,
+    seed: Zeroizing<[u8; 32]>,
+}
+
+impl SecretSeed {
+    /// How the key signs.
+    #[must_use]
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// The 32 secret bytes (RFC 8032 §5.1.5, FIPS 204 §3.6.3).
+    #[must_use]
+    pub fn seed(&self) -> &[u8; 32] {
+        &self.seed
+    }
+
+    /// The key whose public half is `public_key`, which the caller computed from [`SecretSeed::seed`].
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::KeyIdMismatch`] when the text was made for another public key, [`KeyError::Material`].
+    pub fn with_public_key(&self, public_key: &[u8]) -> Result<SecretKey, KeyError> {
+        let key = SecretKey::from_halves(&self.name, self.algorithm, &self.seed, public_key)?;
+        check_key_id(key.verifier_key(), self.key_id)?;
+        Ok(key)
+    }
+}
+
+/// Reads the skey text: exactly the text, so that a file's final newline is the caller's to cut.
+impl FromStr for SecretSeed {
+    type Err = KeyError;
+
+    fn from_str(text: &str) -> Result<SecretSeed, KeyError> {
+        let (name, key_id, material) =
+            text.strip_prefix(SECRET_KEY_PREFIX).and_then(split_key).ok_or(KeyError::NotASecretKey)?;
+        let (key_id, algorithm, seed) = decode_parts(name, key_id, material)?;
+        let seed: &[u8; 32] = seed.as_slice().try_into().map_err(|_| KeyError::Material(name.into()))?;
+        Ok(SecretSeed { name: name.into(), algorithm, key_id, seed: Zeroizing::new(*seed) })
+    }
+}
+
+/// A secret seed of 32 bytes with the name it signs under. Its memory is wiped when it is dropped.
 #[derive(Clone)]
 pub struct SecretKey {
     seed: Zeroizing<[u8; 32]>,
@@ -222,7 +303,21 @@ impl SecretKey {
             return Err(KeyError::NoSecretKey(name.into()));
         }
         let public_key = SigningKey::from_bytes(seed).verifying_key();
-        let verifier_key = VerifierKey::new(name, algorithm, public_key.as_bytes())?;
+        SecretKey::from_halves(name, algorithm, seed, public_key.as_bytes())
+    }
+
+    /// The key of which `seed` is the secret half and `public_key`, which the caller computed from it, the public one.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::Name`], and [`KeyError::Material`] when `public_key` is none of that type.
+    pub fn from_halves(
+        name: &str,
+        algorithm: Algorithm,
+        seed: &[u8; 32],
+        public_key: &[u8],
+    ) -> Result<SecretKey, KeyError> {
+        let verifier_key = VerifierKey::new(name, algorithm, public_key)?;
         Ok(SecretKey { seed: Zeroizing::new(*seed), verifier_key })
     }
 
@@ -253,7 +348,7 @@ impl SecretKey {
         self.verifier_key.algorithm()
     }
 
-    /// The 32 secret bytes (RFC 8032 §5.1.5).
+    /// The 32 secret bytes (RFC 8032 §5.1.5, FIPS 204 §3.6.3).
     #[must_use]
     pub fn seed(&self) -> &[u8; 32] {
         &self.seed
@@ -275,17 +370,14 @@ impl SecretKey {
     }
 }
 
-/// Reads the skey text: exactly the text, so that a file's final newline is the caller's to cut.
+/// Reads the text of an Ed25519 skey, as [`SecretSeed`] does.
 impl FromStr for SecretKey {
     type Err = KeyError;
 
     fn from_str(text: &str) -> Result<SecretKey, KeyError> {
-        let (name, key_id, material) =
-            text.strip_prefix(SECRET_KEY_PREFIX).and_then(split_key).ok_or(KeyError::NotASecretKey)?;
-        let (found, algorithm, seed) = decode_parts(name, key_id, material)?;
-        let seed: &[u8; 32] = seed.as_slice().try_into().map_err(|_| KeyError::Material(name.into()))?;
-        let key = SecretKey::from_seed(name, algorithm, seed)?;
-        check_key_id(key.verifier_key(), found)?;
+        let read: SecretSeed = text.parse()?;
+        let key = SecretKey::from_seed(&read.name, read.algorithm, &read.seed)?;
+        check_key_id(key.verifier_key(), read.key_id)?;
         Ok(key)
     }
 }

@@ -34,6 +34,14 @@ pub enum SignError {
         /// Its signature type.
         type_byte: u8,
     },
+    /// An ML-DSA-44 cosignature covers name, origin, size and root, and nothing else.
+    #[error(
+        "{name} cannot cosign this with ML-DSA-44: it is no checkpoint, has extension lines, or an origin above 255 bytes"
+    )]
+    NotCovered {
+        /// The key name.
+        name: String,
+    },
     /// The holder of the secret key failed.
     #[error("{name} could not sign: {reason}")]
     Failed {
