@@ -9,14 +9,17 @@ use std::{net::IpAddr, time::Duration};
 
 use bytes::Bytes;
 use glasslog_core::{LeafIndex, MAX_ENTRY_BYTES, TreeSize};
+use glasslog_http::{
+    answer::{TEXT, with_status},
+    body,
+};
 use glasslog_log::Ack;
 use glasslog_store::log_state::SizedNote;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::{
-    answer::{Answer, Refusal, TEXT, with_status},
+    answer::{Answer, Refusal},
     app::{App, Request, Site},
-    body,
     proof::proof_answer,
 };
 

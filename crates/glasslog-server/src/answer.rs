@@ -1,58 +1,21 @@
 //! Answers: the plain ones, and refusals in one line of text or as `application/problem+json` (RFC 9457).
 
-use std::{borrow::Cow, fmt::Write as _, time::Duration};
+use std::{borrow::Cow, time::Duration};
 
-use bytes::Bytes;
+pub(crate) use glasslog_http::answer::Answer;
+use glasslog_http::{
+    answer::{TEXT, json_with_status, one_line, whole_seconds, with_status},
+    body::BodyError,
+};
 use glasslog_log::{AddError, EntryError, ReadError};
 use http::{
-    HeaderMap, HeaderValue, Response, StatusCode,
-    header::{
-        ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
-        X_CONTENT_TYPE_OPTIONS,
-    },
+    HeaderValue, StatusCode,
+    header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, VARY, WWW_AUTHENTICATE},
 };
-use http_body_util::Full;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// Every body is whole in memory before it is sent: objects are at most 17 MB and shared with the cache.
-pub(crate) type Answer = Response<Full<Bytes>>;
-
-pub(crate) const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
-pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
-pub(crate) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
-pub(crate) const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
-
-/// 200 with a body that must not be kept by anyone.
-pub(crate) fn uncached(content_type: HeaderValue, body: impl Into<Bytes>) -> Answer {
-    with_status(StatusCode::OK, content_type, body)
-}
-
-/// Any status with a body that must not be kept by anyone.
-pub(crate) fn with_status(status: StatusCode, content_type: HeaderValue, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
-    *answer.status_mut() = status;
-    let headers = answer.headers_mut();
-    headers.reserve(8);
-    headers.insert(CONTENT_TYPE, content_type);
-    headers.insert(CACHE_CONTROL, NO_STORE);
-    headers.insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
-    answer
-}
-
-/// 200 with `value` as JSON that must not be kept by anyone.
-pub(crate) fn json(value: &impl Serialize) -> Answer {
-    json_with_status(StatusCode::OK, value)
-}
-
-/// Any status with `value` as JSON that must not be kept by anyone.
-pub(crate) fn json_with_status(status: StatusCode, value: &impl Serialize) -> Answer {
-    // Our own structures of strings and numbers always serialise.
-    let mut body = serde_json::to_vec(value).unwrap_or_default();
-    body.push(b'\n');
-    with_status(status, JSON, body)
-}
 
 /// A request that is not done: what was wrong and what to do, in one line.
 #[derive(Debug)]
@@ -86,11 +49,6 @@ impl Refusal {
     pub(crate) fn method(allow: &'static str) -> Refusal {
         let message = "this path does not have that method; those it has are named in the header Allow";
         Refusal { allow: Some(allow), ..Refusal::new(StatusCode::METHOD_NOT_ALLOWED, message) }
-    }
-
-    pub(crate) fn too_long(limit: usize) -> Refusal {
-        let message = format!("the body is longer than the {limit} bytes that are possible here");
-        Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message)
     }
 
     pub(crate) fn unavailable(message: impl Into<Cow<'static, str>>, retry_after: Duration) -> Refusal {
@@ -158,6 +116,12 @@ pub(crate) struct Problem {
     canonical: Option<String>,
 }
 
+impl From<BodyError> for Refusal {
+    fn from(error: BodyError) -> Refusal {
+        Refusal::new(error.status(), error.to_string())
+    }
+}
+
 impl From<EntryError> for Refusal {
     fn from(error: EntryError) -> Refusal {
         let status = match &error {
@@ -199,55 +163,5 @@ impl From<ReadError> for Refusal {
             "the log cannot read its storage now; its operator has been told",
             Duration::from_secs(10),
         )
-    }
-}
-
-/// Retry-After counts whole seconds, and 0 would invite a busy loop.
-fn whole_seconds(after: Duration) -> u64 {
-    after.as_secs().saturating_add(u64::from(after.subsec_nanos() > 0)).max(1)
-}
-
-/// Whether refusals of this request are to be problem documents.
-pub(crate) fn wants_problem(request: &HeaderMap) -> bool {
-    request
-        .get_all(ACCEPT)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(|range| range.split(';').next().unwrap_or_default().trim())
-        .any(|kind| {
-            kind.eq_ignore_ascii_case("application/problem+json")
-                || kind.eq_ignore_ascii_case("application/json")
-        })
-}
-
-/// Messages may quote outside bytes: what could start another line or colour a terminal is written as an escape.
-fn one_line(message: &str) -> String {
-    let mut line = String::with_capacity(message.len());
-    for c in message.chars() {
-        if c.is_control() {
-            // Writing to a string cannot fail.
-            let _ = write!(line, "\\u{:04x}", u32::from(c));
-        } else {
-            line.push(c);
-        }
-    }
-    line
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn retry_after_is_rounded_up_and_never_zero() {
-        for (millis, seconds) in [(0, 1), (1, 1), (1000, 1), (1001, 2), (59_999, 60)] {
-            assert_eq!(whole_seconds(Duration::from_millis(millis)), seconds, "{millis} ms");
-        }
-    }
-
-    #[test]
-    fn quoted_control_characters_stay_in_the_line() {
-        assert_eq!(one_line("a\nb\u{1b}[31m"), "a\\u000ab\\u001b[31m");
     }
 }

@@ -7,6 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use glasslog_http::{
+    UnreadBody,
+    answer::{TEXT, uncached, wants_problem, with_status},
+    serve::Handler,
+};
 use glasslog_log::Log;
 use http::{
     HeaderValue, Method, StatusCode,
@@ -20,17 +25,15 @@ use tokio::sync::watch;
 
 use crate::{
     add::add,
-    answer::{Answer, Refusal, TEXT, uncached, wants_problem, with_status},
+    answer::{Answer, Refusal},
     batch::add_batch,
     checkpoint::PublicCheckpoint,
     config::{Limits, Mount, ServerConfig},
     gate::Gate,
-    io::UnreadBody,
     metrics::{Metrics, Route, SiteMetrics},
     object::ObjectReader,
     openapi, page,
     proof::{Prover, proof},
-    serve::Access,
     status,
 };
 
@@ -39,6 +42,31 @@ pub(crate) type Request = http::Request<Incoming>;
 /// The methods of everything that is read, and of everything that is written.
 const READS: &str = "GET, HEAD, OPTIONS";
 const WRITES: &str = "POST";
+
+/// What a listener gives access to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// The logs.
+    Public,
+    /// `/metrics` and `/health` alone.
+    Metrics,
+}
+
+/// A listener's view of the server.
+pub(crate) struct Door {
+    pub(crate) app: Arc<App>,
+    pub(crate) access: Access,
+}
+
+impl Handler for Door {
+    async fn answer(&self, peer: IpAddr, request: Request, unread_body: &UnreadBody) -> Answer {
+        self.app.answer(self.access, peer, request, unread_body).await
+    }
+
+    fn connection(&self, open: bool) {
+        self.app.metrics.connections.inc_by(if open { 1 } else { -1 });
+    }
+}
 
 /// Everything that answering a request needs.
 pub(crate) struct App {

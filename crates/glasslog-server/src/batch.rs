@@ -3,14 +3,17 @@
 use std::{fmt::Write as _, net::IpAddr};
 
 use bytes::Bytes;
+use glasslog_http::{
+    answer::{TEXT, uncached},
+    body,
+};
 use glasslog_log::{Ack, AddError, Log, Submission};
 use http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
 
 use crate::{
     add::{unanswered, unchanged_since},
-    answer::{Answer, Refusal, TEXT, uncached},
+    answer::{Answer, Refusal},
     app::{App, Request, Site},
-    body,
 };
 
 /// Adds the entries of the body, all or none.

@@ -4,6 +4,10 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
+use glasslog_http::{
+    answer::{NO_STORE, TEXT},
+    etag::{self, etag_matches},
+};
 use glasslog_log::Log;
 use glasslog_store::log_state::SizedNote;
 use http::{
@@ -13,10 +17,7 @@ use http::{
 use http_body_util::Full;
 use tokio::sync::watch;
 
-use crate::{
-    answer::{Answer, NO_STORE, Refusal, TEXT},
-    etag::{self, etag_matches},
-};
+use crate::answer::{Answer, Refusal};
 
 /// The newest public checkpoint of a log, with the headers it is served with.
 pub(crate) struct PublicCheckpoint {

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use glasslog_http::{rate::Rate, serve::ConnectionLimits};
 use glasslog_log::Log;
 use ipnet::IpNet;
 use tokio::net::TcpListener;
 
-use crate::{rate::Rate, tokens::Tokens};
+use crate::tokens::Tokens;
 
 /// How a server answers, whatever logs it serves.
 #[derive(Debug, Default)]
@@ -53,6 +54,17 @@ pub struct Limits {
     pub cache_bytes: usize,
     /// How many clients' rates are remembered; more than these share one.
     pub rate_buckets: usize,
+}
+
+impl Limits {
+    pub(crate) fn connection_limits(&self) -> ConnectionLimits {
+        ConnectionLimits {
+            connections: self.connections,
+            head_timeout: self.head_timeout,
+            write_timeout: self.write_timeout,
+            drain_timeout: self.drain_timeout,
+        }
+    }
 }
 
 impl Default for Limits {

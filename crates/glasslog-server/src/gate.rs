@@ -5,14 +5,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+use glasslog_http::{
+    client::client_address,
+    rate::{Client, Limited, Limiter},
+};
 use http::{HeaderMap, StatusCode, Uri, header::ORIGIN};
 use ipnet::IpNet;
 
 use crate::{
     answer::Refusal,
-    client::client_address,
     config::ServerConfig,
-    rate::{Client, Limited, Limiter},
     tokens::{Tokens, unauthorized},
 };
 

@@ -1,7 +1,7 @@
 //! HTTP for a log: c2sp.org/tlog-tiles reads, `POST /add`, proofs, metrics, tokens and limits.
 //!
 //! To follow an entry, begin at [`add`](crate) (`add.rs`) and go on in `glasslog_log`. To see what stands at which
-//! path, read `app.rs`: one `match`, no middleware. Connections are accepted in `serve.rs`; immutable objects are
+//! path, read `app.rs`: one `match`, no middleware. Connections are accepted in `glasslog_http`; immutable objects are
 //! answered from memory in `object.rs`.
 //!
 //! What is absent: TLS and HTTP/2 (a proxy's work), sessions, and any state that a restart would miss.
@@ -11,22 +11,16 @@ mod add;
 mod answer;
 mod app;
 mod batch;
-mod body;
 mod checkpoint;
-mod client;
 mod config;
 mod encoding;
-mod etag;
 mod gate;
-mod io;
 mod metrics;
 mod object;
 mod openapi;
 mod page;
 mod proof;
 mod range;
-mod rate;
-mod serve;
 mod status;
 mod tokens;
 
@@ -34,14 +28,13 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
-use crate::{
-    app::App,
-    serve::{Access, serve},
-};
+pub use glasslog_http::rate::Rate;
+use glasslog_http::serve::serve;
+
+use crate::app::{Access, App, Door};
 pub use crate::{
     config::{Limits, Mount, ServerConfig},
     openapi::openapi_json,
-    rate::Rate,
     tokens::Tokens,
 };
 
@@ -91,6 +84,8 @@ pub async fn run(
         stopping.clone(),
     ));
 
+    let limits = app.limits.connection_limits();
+    let door = |access| Arc::new(Door { app: app.clone(), access });
     let mut workers = JoinSet::new();
     let mut supervise = |name: &'static str, worker: Worker| {
         workers.spawn(async move {
@@ -98,10 +93,10 @@ pub async fn run(
             name
         });
     };
-    supervise("listener", Box::pin(serve(app.clone(), listener, Access::Public, stopping.clone())));
+    supervise("listener", Box::pin(serve(door(Access::Public), listener, limits.clone(), stopping.clone())));
     supervise("sweeper", Box::pin(sweep(app.clone(), stopping.clone())));
     if let Some(listener) = metrics_listener {
-        supervise("metrics listener", Box::pin(serve(app, listener, Access::Metrics, stopping)));
+        supervise("metrics listener", Box::pin(serve(door(Access::Metrics), listener, limits, stopping)));
     }
 
     tokio::select! {

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use glasslog_http::answer::uncached;
 use glasslog_log::{Ack, Log, Progress};
 use http::{HeaderValue, StatusCode};
 use prometheus_client::{
@@ -21,7 +22,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::answer::{Answer, uncached};
+use crate::answer::Answer;
 
 /// Where a request went; each has its own counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,6 +10,10 @@ use std::{
 
 use bytes::Bytes;
 use glasslog_core::tile::ResourcePath;
+use glasslog_http::{
+    answer::NOSNIFF,
+    etag::{self, etag_matches},
+};
 use glasslog_log::Log;
 use http::{
     HeaderMap, HeaderValue, Response, StatusCode,
@@ -23,9 +27,8 @@ use quick_cache::{Equivalent, Weighter, sync::Cache};
 
 use crate::{
     add::unanswered,
-    answer::{Answer, NOSNIFF, Refusal},
+    answer::{Answer, Refusal},
     encoding::Encoding,
-    etag::{self, etag_matches},
     range::{ByteRange, byte_range},
 };
 

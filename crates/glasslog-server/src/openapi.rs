@@ -3,14 +3,14 @@
 use std::sync::LazyLock;
 
 use bytes::Bytes;
+use glasslog_http::answer::{JSON, uncached};
 use utoipa::{
     Modify, OpenApi,
     openapi::security::{Http, HttpAuthScheme, SecurityScheme},
 };
 
 use crate::{
-    answer::Problem,
-    answer::{Answer, JSON, uncached},
+    answer::{Answer, Problem},
     status::{DescribedLimits, Description, Readiness},
 };
 

@@ -1,31 +1,13 @@
-//! `GET /`: a short page for people. No scripts, nothing from elsewhere, everything escaped.
+//! `GET /`: a short page for people.
 
-use std::fmt;
-
-use http::{
-    HeaderValue,
-    header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY},
-};
+use glasslog_http::page::{Escaped, html};
 
 use crate::{
-    answer::{Answer, uncached},
+    answer::Answer,
     app::{App, Site},
     metrics::checkpoint_age,
     status::SOFTWARE,
 };
-
-const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
-const POLICY: HeaderValue = HeaderValue::from_static(
-    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-);
-
-const STYLE: &str = "\
-:root{color-scheme:light dark}\
-body{font:1rem/1.55 system-ui,sans-serif;max-width:46rem;margin:2.5rem auto;padding:0 1.25rem}\
-h1{font-size:1.5rem;overflow-wrap:anywhere}h2{font-size:1.1rem;margin-top:2rem}\
-dl{display:grid;grid-template-columns:max-content 1fr;gap:.35rem 1.25rem}dt{font-weight:600}dd{margin:0;overflow-wrap:anywhere}\
-code,pre{font:.9em/1.5 ui-monospace,monospace}pre{padding:.8rem 1rem;overflow-x:auto;border:1px solid #8886;border-radius:.4rem}\
-a{color:light-dark(#0645ad,#8ab4f8)}footer{margin-top:2.5rem;font-size:.9rem}";
 
 /// The page of one log.
 #[utoipa::path(
@@ -67,7 +49,7 @@ pub(crate) fn log_page(app: &App, site: &Site) -> Answer {
         schema = site.log.schema().unwrap_or("none: any bytes"),
         keys = keys.join("<br>"),
     );
-    html(site.log.origin(), &body)
+    html(site.log.origin(), &body, SOFTWARE)
 }
 
 /// The page of a server that has no log at its root.
@@ -79,52 +61,9 @@ pub(crate) fn index_page(sites: &[Site]) -> Answer {
             format!("<li><a href=\"{prefix}/\">{origin}</a></li>")
         })
         .collect();
-    html("Transparency logs", &format!("<h1>Transparency logs</h1>\n<ul>\n{}\n</ul>", items.join("\n")))
-}
-
-fn html(title: &str, body: &str) -> Answer {
-    let title = Escaped(title);
-    let page = format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n\
-         <footer>{SOFTWARE}</footer>\n</body>\n</html>\n"
-    );
-    let mut answer = uncached(HTML, page);
-    let headers = answer.headers_mut();
-    headers.insert(CONTENT_SECURITY_POLICY, POLICY);
-    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    answer
-}
-
-/// Text that means itself, in an element or in a quoted attribute.
-struct Escaped<'a>(&'a str);
-
-impl fmt::Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for c in self.0.chars() {
-            match c {
-                '&' => f.write_str("&amp;")?,
-                '<' => f.write_str("&lt;")?,
-                '>' => f.write_str("&gt;")?,
-                '"' => f.write_str("&quot;")?,
-                '\'' => f.write_str("&#39;")?,
-                c => write!(f, "{c}")?,
-            }
-        }
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_escapes_its_place() {
-        assert_eq!(
-            Escaped("<a href='x' b=\"y\">&").to_string(),
-            "&lt;a href=&#39;x&#39; b=&quot;y&quot;&gt;&amp;"
-        );
-    }
+    html(
+        "Transparency logs",
+        &format!("<h1>Transparency logs</h1>\n<ul>\n{}\n</ul>", items.join("\n")),
+        SOFTWARE,
+    )
 }

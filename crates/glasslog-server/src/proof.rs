@@ -4,6 +4,7 @@ use std::{collections::VecDeque, net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use glasslog_core::LeafIndex;
+use glasslog_http::answer::uncached;
 use glasslog_log::{Log, ReadError};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use parking_lot::Mutex;
@@ -11,7 +12,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     add::{canonical_number, unanswered},
-    answer::{Answer, Refusal, uncached},
+    answer::{Answer, Refusal},
     app::{App, Site},
 };
 

@@ -1,11 +1,12 @@
 //! `/ready` and `/log.json`: how far the log is, and what it is.
 
+use glasslog_http::answer::{json, json_with_status};
 use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    answer::{Answer, json, json_with_status},
+    answer::Answer,
     app::{App, Site},
     metrics::checkpoint_age,
 };

@@ -101,7 +101,7 @@ const FAMILY: &[(&str, u8)] = &[
 ];
 
 /// Queries per day that the list gives to a log; far more than a run needs, but for the log of check 75.
-fn queries_per_day(name: &str) -> u32 {
+pub(crate) fn queries_per_day(name: &str) -> u32 {
     if name == "75-limited" { 24 } else { 100_000_000 }
 }
 

@@ -11,7 +11,8 @@ use ipnet::IpNet;
 /// left was written by whoever sent the request. Reading stops at the first element that is not an address. When
 /// `X-Forwarded-For` and `Forwarded` name different clients, one of them was passed through unread, and the proxy
 /// answers for the request itself.
-pub(crate) fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+#[must_use]
+pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let peer = peer.to_canonical();
     if !is_trusted(peer, trusted) {
         return peer;

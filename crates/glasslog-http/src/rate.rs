@@ -46,8 +46,10 @@ impl Rate {
 
 /// Who shares a bucket: an IPv4 address, or an IPv6 /64, which is what one customer usually has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Client {
+pub enum Client {
+    /// An IPv4 address.
     V4([u8; 4]),
+    /// The first half of an IPv6 address.
     V6([u8; 8]),
     /// Everyone for whom there was no bucket left.
     Crowd,
@@ -67,7 +69,7 @@ impl From<IpAddr> for Client {
 
 /// Why a client has to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Limited {
+pub enum Limited {
     /// The request fits after this time, if the client does nothing else meanwhile.
     After(Duration),
     /// It asks for more at once than the burst, so it never fits.
@@ -80,7 +82,7 @@ const SHARDS: usize = 16;
 ///
 /// Time is given by the caller, as the time since some fixed moment.
 #[derive(Debug)]
-pub(crate) struct Limiter {
+pub struct Limiter {
     rate: Rate,
     buckets_per_shard: usize,
     hasher: RandomState,
@@ -90,13 +92,18 @@ pub(crate) struct Limiter {
 
 impl Limiter {
     /// Remembers at most about `buckets` clients.
-    pub(crate) fn new(rate: Rate, buckets: usize) -> Limiter {
+    #[must_use]
+    pub fn new(rate: Rate, buckets: usize) -> Limiter {
         let buckets_per_shard = (buckets / SHARDS).max(1);
         Limiter { rate, buckets_per_shard, hasher: RandomState::new(), shards: Default::default() }
     }
 
-    /// Takes `cells` from the bucket of `client`, or nothing at all.
-    pub(crate) fn take(&self, client: Client, cells: u32, now: Duration) -> Result<(), Limited> {
+    /// Takes `cells` from the bucket of `client`, or nothing at all. `now` is the time since some fixed moment.
+    ///
+    /// # Errors
+    ///
+    /// [`Limited`]: when to come back, if ever.
+    pub fn take(&self, client: Client, cells: u32, now: Duration) -> Result<(), Limited> {
         if cells > self.rate.burst {
             return Err(Limited::Never);
         }
@@ -119,7 +126,7 @@ impl Limiter {
     }
 
     /// Forgets every client whose bucket is full.
-    pub(crate) fn forget_idle(&self, now: Duration) {
+    pub fn forget_idle(&self, now: Duration) {
         let now = nanos(now);
         for shard in &self.shards {
             let mut shard = shard.lock();
@@ -131,12 +138,14 @@ impl Limiter {
     }
 
     /// How many clients are remembered.
-    pub(crate) fn buckets(&self) -> usize {
+    #[must_use]
+    pub fn buckets(&self) -> usize {
         self.shards.iter().map(|shard| shard.lock().len()).sum()
     }
 
     /// The most that a client may take at once.
-    pub(crate) fn burst(&self) -> u32 {
+    #[must_use]
+    pub fn burst(&self) -> u32 {
         self.rate.burst
     }
 

@@ -11,7 +11,8 @@ use sha2::{Digest, Sha256};
 use crate::answer::Answer;
 
 /// The ETag of `bytes` under an encoding: 16 bytes of their SHA-256, and the encoding's name.
-pub(crate) fn of_bytes(bytes: &[u8], encoding: &str) -> HeaderValue {
+#[must_use]
+pub fn of_bytes(bytes: &[u8], encoding: &str) -> HeaderValue {
     let digest = Sha256::digest(bytes);
     let tag = format!("\"{}{encoding}\"", const_hex::encode(&digest[..16]));
     // Hexadecimal digits, letters and quotes always make a header value.
@@ -19,7 +20,8 @@ pub(crate) fn of_bytes(bytes: &[u8], encoding: &str) -> HeaderValue {
 }
 
 /// Whether `If-None-Match` names `etag` (weak comparison, as the RFC has it for this header) or anything at all.
-pub(crate) fn etag_matches(request: &HeaderMap, etag: Option<&HeaderValue>) -> bool {
+#[must_use]
+pub fn etag_matches(request: &HeaderMap, etag: Option<&HeaderValue>) -> bool {
     let Some(etag) = etag.and_then(|etag| etag.to_str().ok()) else { return false };
     request
         .get_all(IF_NONE_MATCH)
@@ -31,7 +33,8 @@ pub(crate) fn etag_matches(request: &HeaderMap, etag: Option<&HeaderValue>) -> b
 }
 
 /// 304 with the headers that the full answer would have had, but for those that describe a body.
-pub(crate) fn not_modified(headers: &HeaderMap) -> Answer {
+#[must_use]
+pub fn not_modified(headers: &HeaderMap) -> Answer {
     let mut answer = Response::new(Full::new(Bytes::new()));
     *answer.status_mut() = StatusCode::NOT_MODIFIED;
     let kept = headers.iter().filter(|(name, _)| *name != CONTENT_TYPE && *name != CONTENT_ENCODING);

@@ -13,7 +13,6 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
     time::{Instant, Sleep},
 };
 
@@ -24,18 +23,19 @@ const LINGER_BYTES: usize = 4 << 20;
 /// Said by a handler that answered without reading the body: on a plain close the kernel would reset the
 /// connection, and the peer, still sending, might never see why it was refused.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct UnreadBody(Arc<AtomicBool>);
+pub struct UnreadBody(Arc<AtomicBool>);
 
 impl UnreadBody {
-    pub(crate) fn note(&self) {
+    /// Says it.
+    pub fn note(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 }
 
-/// A socket with a bound on how long the peer may refuse to read.
+/// A socket (any stream of bytes) with a bound on how long the peer may refuse to read.
 #[derive(Debug)]
-pub(crate) struct PatientStream {
-    socket: TcpStream,
+pub(crate) struct PatientStream<S> {
+    socket: S,
     write_timeout: Duration,
     /// Runs while a write is waiting.
     timer: Pin<Box<Sleep>>,
@@ -44,8 +44,8 @@ pub(crate) struct PatientStream {
     drained: usize,
 }
 
-impl PatientStream {
-    pub(crate) fn new(socket: TcpStream, write_timeout: Duration, unread_body: UnreadBody) -> PatientStream {
+impl<S: AsyncRead + AsyncWrite + Unpin> PatientStream<S> {
+    pub(crate) fn new(socket: S, write_timeout: Duration, unread_body: UnreadBody) -> PatientStream<S> {
         let timer = Box::pin(tokio::time::sleep(write_timeout));
         PatientStream { socket, write_timeout, timer, waiting: false, unread_body, drained: 0 }
     }
@@ -83,7 +83,7 @@ impl PatientStream {
     }
 }
 
-impl AsyncRead for PatientStream {
+impl<S: AsyncRead + Unpin> AsyncRead for PatientStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -93,7 +93,7 @@ impl AsyncRead for PatientStream {
     }
 }
 
-impl AsyncWrite for PatientStream {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for PatientStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.socket).poll_write(cx, bytes);
         self.bounded(cx, outcome)

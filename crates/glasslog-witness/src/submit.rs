@@ -1,0 +1,221 @@
+//! The way of a checkpoint: `POST /add-checkpoint`.
+//!
+//! 1. The body is read within its bounds ([`add_checkpoint`]). From here on a task of its own does the work, so that a
+//!    client who leaves cannot stop it between two steps.
+//! 2. It is parsed, and the log's signatures are verified, beside the async threads ([`App::verify`]).
+//! 3. It is judged against a snapshot of what is held. Most of what is refused ends here, without a lock or a commit.
+//! 4. The log's slot is locked; it is judged again, for good; the text is cosigned; the committing thread compares and
+//!    swaps the log's record, durably ([`App::cosign`]).
+//! 5. Only then do the cosignatures leave.
+
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use glasslog_core::{
+    cosignature,
+    note::{Note, SignError, Signature},
+    witness::{AddCheckpoint, MAX_ADD_CHECKPOINT_BYTES, origin_hash},
+};
+use glasslog_http::{
+    answer::{Answer, TEXT, uncached},
+    body,
+    client::client_address,
+};
+use http::{Request, StatusCode};
+use hyper::body::Incoming;
+
+use crate::{
+    app::App,
+    commit::CommitError,
+    decide::{Contradiction, Cosign, Held, Refused, Signed, Submission},
+    logs::Entry,
+    metrics::Outcome,
+    refusal::Refusal,
+    slots::Slot,
+    state::{Record, Swap, SwapOutcome},
+};
+
+/// A body up to this is what logs send; of longer ones only a few are read at once.
+const SMALL_BODY_BYTES: usize = 32 << 10;
+
+/// How often a decision is made anew because another process on the same state was faster.
+const MAX_ROUNDS: usize = 3;
+
+/// Answers `add-checkpoint`, and counts it.
+pub(crate) async fn add_checkpoint(
+    app: &Arc<App>,
+    peer: IpAddr,
+    request: Request<Incoming>,
+) -> Result<Answer, Refusal> {
+    let started = Instant::now();
+    let outcome = answer(app, peer, request).await;
+    let counted = match &outcome {
+        Ok(cosigned) if cosigned.refreshed => Outcome::Refreshed,
+        Ok(_) => Outcome::Cosigned,
+        Err(refusal) => refusal.outcome,
+    };
+    app.metrics.answered(counted, started.elapsed());
+    outcome.map(|cosigned| uncached(TEXT, cosigned.lines))
+}
+
+/// What may leave.
+struct Cosigned {
+    /// The signature lines.
+    lines: String,
+    refreshed: bool,
+}
+
+async fn answer(app: &Arc<App>, peer: IpAddr, request: Request<Incoming>) -> Result<Cosigned, Refusal> {
+    app.admit_client(client_address(peer, request.headers(), &app.trusted_proxies))?;
+    let body = request.into_body();
+    let reserved = body::reservation(&body, MAX_ADD_CHECKPOINT_BYTES)?;
+    let large = match reserved > SMALL_BODY_BYTES {
+        true => Some(app.large_bodies.try_acquire().map_err(|_| {
+            Refusal::unavailable("too many long requests at once; try again", Duration::from_secs(1))
+        })?),
+        false => None,
+    };
+    let bytes = body::read(body, reserved, MAX_ADD_CHECKPOINT_BYTES, app.limits.body_timeout).await?;
+    let in_flight = app.in_flight.clone().acquire_owned().await.map_err(|_| Refusal::stopping())?;
+    let work = app.clone();
+    let task = tokio::spawn(async move {
+        let _in_flight = in_flight;
+        work.submit(bytes).await
+    });
+    let answered = tokio::time::timeout(app.limits.answer_timeout, task).await;
+    drop(large);
+    match answered {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(error)) => {
+            tracing::error!(%error, "deciding on a checkpoint failed; this is a bug, please report it");
+            Err(Refusal::unavailable(
+                "this witness could not decide; its operator has been told",
+                Duration::from_secs(10),
+            ))
+        }
+        Err(_) => Err(Refusal::unavailable(
+            "the decision took too long; it may have been made: ask for the size held",
+            Duration::from_secs(5),
+        )),
+    }
+}
+
+impl App {
+    async fn submit(self: Arc<App>, body: Bytes) -> Result<Cosigned, Refusal> {
+        let app = self.clone();
+        let (entry, signed) = self.beside(move || app.verify(&body)).await??;
+        let signed = Arc::new(signed);
+        let slot = self.slots.get_or_make(origin_hash(entry.log.keys.origin()));
+        let held = slot.held();
+        self.judge(&entry, &signed, held.as_ref())?;
+        self.admit_log(&entry, held.is_some_and(|held| held.size == signed.checkpoint().size))?;
+        let _deciding = slot.deciding.lock().await;
+        for _ in 0..MAX_ROUNDS {
+            if let Some(cosigned) = self.cosign(&entry, &signed, &slot).await? {
+                return Ok(cosigned);
+            }
+        }
+        let message = "another process is changing this log's record; try again";
+        Err(Refusal::unavailable(message, Duration::from_secs(1)))
+    }
+
+    /// Parses, finds the log, and verifies its signatures.
+    fn verify(&self, body: &[u8]) -> Result<(Arc<Entry>, Signed), Refusal> {
+        let request = AddCheckpoint::parse(body)?;
+        let submission = Submission::read(&request)?;
+        let entry = self.logs.get(submission.origin());
+        let entry = entry.ok_or_else(|| Refused::UnknownLog(submission.origin().to_owned()))?;
+        if entry.log.disabled {
+            return Err(Refusal::disabled(entry.log.keys.origin()));
+        }
+        let signed = submission.verify(&entry.log.keys)?;
+        Ok((entry, signed))
+    }
+
+    fn judge(&self, entry: &Entry, signed: &Signed, held: Option<&Held>) -> Result<Cosign, Refusal> {
+        signed.judge(held, (self.clock)()).map_err(|refused| {
+            if let Some(contradiction) = signed.contradicts(held) {
+                self.note_contradiction(entry, signed, contradiction);
+            }
+            Refusal::from(refused)
+        })
+    }
+
+    /// One round, by the holder of the slot's lock. `None`: another process changed the record in between.
+    async fn cosign(&self, entry: &Entry, signed: &Signed, slot: &Slot) -> Result<Option<Cosigned>, Refusal> {
+        let held = slot.held();
+        let cosign = self.judge(entry, signed, held.as_ref())?;
+        let next = cosign.next;
+        let signers = self.signers.clone();
+        let (note, cosignatures) = self.beside(move || cosign_with(&signers, cosign)).await??;
+        let lines = cosignatures.iter().map(|line| format!("{line}\n")).collect();
+        let origin = entry.log.keys.origin();
+        let record = Record { origin: origin.to_owned(), held: next, note: Bytes::from(note.to_text()) };
+        match self.committer.commit(Swap { expected: held, next: record.clone() }).await {
+            Ok(SwapOutcome::Swapped) => {
+                self.taken();
+                self.logs.holds(origin, record.note.clone());
+                slot.set(Some(record));
+                self.metrics.cosignatures.inc_by(u64::try_from(cosignatures.len()).unwrap_or(0));
+                Ok(Some(Cosigned { lines, refreshed: held.is_some_and(|held| held.size == next.size) }))
+            }
+            Ok(SwapOutcome::Conflict(found)) => {
+                slot.set(found);
+                Ok(None)
+            }
+            Err(CommitError::Refused(why)) => {
+                self.refused(&why);
+                let message = "this witness cannot record anything now, so it cosigns nothing; its operator has been told";
+                Err(Refusal::unavailable(message, Duration::from_secs(10)))
+            }
+            Err(CommitError::Stopped) => Err(Refusal::stopping()),
+        }
+    }
+
+    /// What the log signed is evidence against it, for whoever reads the operator's log.
+    fn note_contradiction(&self, entry: &Entry, signed: &Signed, contradiction: Contradiction) {
+        const MAX_LOGGED_BYTES: usize = 16 << 10;
+        self.metrics.contradicted(contradiction);
+        if !self.admit_evidence() {
+            return;
+        }
+        let note = signed.note().to_text();
+        tracing::error!(
+            origin = entry.log.keys.origin(),
+            ?contradiction,
+            note = note.get(..MAX_LOGGED_BYTES).unwrap_or(&note),
+            "a log contradicts itself: keep this checkpoint, and the one that this witness shows of it, as evidence"
+        );
+    }
+}
+
+/// The note with the cosignatures of all keys that can sign it, and these cosignatures alone.
+fn cosign_with(
+    signers: &[Arc<dyn glasslog_core::note::Signer>],
+    cosign: Cosign,
+) -> Result<(Note, Vec<Signature>), Refusal> {
+    let Cosign { text, mut note, next } = cosign;
+    let mut cosignatures = Vec::with_capacity(signers.len());
+    for signer in signers {
+        match cosignature::cosign(&text, next.time, &**signer) {
+            Ok(line) => cosignatures.push(line),
+            // ML-DSA-44 cosignatures do not cover extension lines, so none is made over a text that has them.
+            Err(SignError::NotCovered { .. }) => {}
+            Err(error) => {
+                tracing::error!(%error, "cannot cosign");
+                let message = "a key of this witness cannot be used now; its operator has been told";
+                return Err(Refusal::unavailable(message, Duration::from_secs(10)));
+            }
+        }
+    }
+    if cosignatures.is_empty() {
+        let message = "no key of this witness can cosign a checkpoint with extension lines";
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, Outcome::Malformed, message));
+    }
+    cosignatures.iter().cloned().for_each(|line| note.put(line));
+    Ok((note, cosignatures))
+}
