@@ -3,9 +3,7 @@
 use std::{num::NonZeroU32, sync::Arc};
 
 use aws_lc_rs::signature::{ML_DSA_44, ML_DSA_44_SIGNING, PqdsaKeyPair, UnparsedPublicKey};
-use glasslog_core::note::{
-    Algorithm, Ed25519Signer, MlDsa44, SecretKey, SignError, Signer, VerifierKey,
-};
+use glasslog_core::note::{Algorithm, Ed25519Signer, MlDsa44, SecretKey, SignError, Signer, VerifierKey};
 use glasslog_witness::{
     About, Limits, WitnessConfig,
     decide::LogKeys,
