@@ -30,6 +30,7 @@ mod rebuild;
 mod recover;
 mod sequence;
 mod shared;
+mod sign;
 mod witnesses;
 mod workers;
 
@@ -135,6 +136,12 @@ impl Log {
     #[must_use]
     pub fn vkeys(&self) -> Vec<String> {
         self.shared.config.signers.iter().map(|signer| signer.verifier_key().to_string()).collect()
+    }
+
+    /// The vkeys of its own cosigners.
+    #[must_use]
+    pub fn cosigner_vkeys(&self) -> Vec<String> {
+        self.shared.config.cosigners.iter().map(|signer| signer.verifier_key().to_string()).collect()
     }
 
     /// The name of its schema (`ENTRY_SCHEMA`), if it has one.

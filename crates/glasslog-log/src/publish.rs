@@ -73,9 +73,11 @@ impl Publisher {
     /// unchanged; a new log records its first, of size 0. What is sequenced beyond it is left to the ordinary path
     /// (invariant 5).
     pub(crate) fn resume(&mut self) -> Result<(), Failure> {
-        match self.recorded.clone() {
-            None => self.record(TreeSize::ZERO)?,
-            Some(recorded) => self.offer(&recorded)?,
+        if self.recorded.is_none() {
+            self.record(TreeSize::ZERO)?;
+        } else {
+            self.sign_by_todays_keys()?;
+            self.offer()?;
         }
         // The file was replaced and the process died: what only this process knows is still to be said.
         if let Some(public) = &self.public {
@@ -135,9 +137,8 @@ impl Publisher {
         let sized = SizedNote { size: checkpoint.size, note: note.clone() };
         self.log.state.record_checkpoint(self.epoch, previous, sized)?;
         self.log.progress.set_recorded(checkpoint.size);
-        let recorded = Recorded { size: checkpoint.size, text, note };
-        self.recorded = Some(recorded.clone());
-        self.offer(&recorded)?;
+        self.recorded = Some(Recorded { size: checkpoint.size, text, note });
+        self.offer()?;
         self.trim()
     }
 

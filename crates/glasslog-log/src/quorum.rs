@@ -15,6 +15,7 @@ use glasslog_store::log_state::StateError;
 use crate::{
     Failure,
     publish::Publisher,
+    sign::cosignatures,
     witnesses::{Contradiction, Offer, Panel, Tally, unix_time_s},
 };
 
@@ -27,6 +28,8 @@ pub(crate) struct Quorum {
     /// When the recorded checkpoint was first offered.
     offered_at: Option<Instant>,
     own: Option<OwnCosignatures>,
+    /// Whether anything has changed since the public checkpoint was last put together.
+    is_new: bool,
     /// The newest time that a cosigner of our own has signed for, in seconds since 1970.
     own_time_s: u64,
 }
@@ -55,11 +58,12 @@ struct OwnCosignatures {
 
 impl Publisher {
     /// Lets the witnesses be asked about the recorded checkpoint.
-    pub(crate) fn offer(&mut self, recorded: &Recorded) -> Result<(), Failure> {
+    pub(crate) fn offer(&mut self) -> Result<(), Failure> {
         self.quorum.offered_at = Some(Instant::now());
-        if let Some(panel) = &self.log.panel {
-            let Recorded { text, note, .. } = recorded.clone();
-            let checkpoint = Checkpoint::parse(&text).map_err(|why| unreadable(recorded.size, &why))?;
+        self.quorum.is_new = true;
+        if let (Some(panel), Some(recorded)) = (&self.log.panel, &self.recorded) {
+            let Recorded { size, text, note } = recorded.clone();
+            let checkpoint = Checkpoint::parse(&text).map_err(|why| unreadable(size, &why))?;
             panel.offer(Offer { checkpoint, text, note });
         }
         Ok(())
@@ -100,7 +104,8 @@ impl Publisher {
         end_of_wait.into_iter().chain(self.own_refresh_at())
     }
 
-    /// The recorded checkpoint as it may be public now: with its cosignatures; `None` while it has no quorum.
+    /// The recorded checkpoint as it may be public now, with its cosignatures; `None` while it has no quorum, and when it is
+    /// public already and nothing is new.
     pub(crate) fn with_quorum(&mut self, recorded: &Recorded) -> Result<Option<Bytes>, Failure> {
         self.look_at_reports()?;
         let is_public = self.is_public();
@@ -114,15 +119,21 @@ impl Publisher {
         }
         self.note_quorum(filled || is_public);
         self.sign_for_ourselves(recorded)?;
+        if is_public && !self.quorum.is_new {
+            return Ok(None);
+        }
         let own = self.quorum.own.iter().flat_map(|own| &own.lines);
         let others = self.quorum.tally.iter().flat_map(|tally| &tally.lines);
-        // What is public keeps every line: a refreshed one replaces that key's.
-        let base = self.public.as_ref().filter(|_| is_public).map_or(&recorded.note, |public| &public.note);
-        if self.quorum.own.is_none() && self.quorum.tally.is_none() {
-            return Ok(Some(base.clone()));
-        }
+        // What is public keeps its cosignatures: a refreshed one replaces that key's.
+        let kept = match &self.public {
+            Some(public) if is_public => cosignatures(&public.note),
+            _ => Ok(Vec::new()),
+        };
+        let unreadable = |why| unreadable(recorded.size, &why);
+        let kept = kept.map_err(unreadable)?;
         let note =
-            with_cosignatures(base, own.chain(others)).map_err(|why| unreadable(recorded.size, &why))?;
+            with_cosignatures(&recorded.note, kept.iter().chain(own).chain(others)).map_err(unreadable)?;
+        self.quorum.is_new = false;
         Ok(Some(Bytes::from(note)))
     }
 
@@ -142,6 +153,7 @@ impl Publisher {
             self.log.progress.set_unconfirmed(false);
         }
         (self.quorum.reports, self.quorum.tally) = (Some(reports), Some(tally));
+        self.quorum.is_new = true;
         Ok(())
     }
 
@@ -185,6 +197,7 @@ impl Publisher {
         self.quorum.own_time_s = time_s;
         self.quorum.own =
             Some(OwnCosignatures { text: recorded.text.clone(), lines, signed_at: Instant::now() });
+        self.quorum.is_new = true;
         Ok(())
     }
 
