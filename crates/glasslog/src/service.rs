@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Open files that are kept from connections: segments, sorted runs, objects on their way.
-const FILES_OF_THE_LOG: usize = 256;
+pub(crate) const FILES_OF_THE_LOG: usize = 256;
 
 /// Logs that run, and the listener that will answer for them.
 pub struct Service {
@@ -178,7 +178,7 @@ impl Service {
 
 /// Connections and files share one limit, which many systems set at 1,024: raises it as far as this process may, so that
 /// idle connections cannot take from the log the files that it writes. Gives the limit that holds.
-fn open_files() -> usize {
+pub(crate) fn open_files() -> usize {
     let raised = Rlimit { current: getrlimit(Resource::Nofile).maximum, ..getrlimit(Resource::Nofile) };
     if let Err(why) = setrlimit(Resource::Nofile, raised) {
         tracing::warn!(%why, "the limit on open files stays as it is");
@@ -204,14 +204,14 @@ pub async fn until(mut shutdown: watch::Receiver<bool>) {
     }
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, Failed> {
+pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener, Failed> {
     let context =
         || format!("cannot listen on {address}; is another process there? Choose another with --listen");
     Ok(TcpListener::bind(address).await.with_context(context)?)
 }
 
 /// The address under which this machine reaches a listener that listens on every address.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
+pub(crate) fn reachable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         let loopback =
             if address.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() };

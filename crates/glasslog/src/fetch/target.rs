@@ -127,15 +127,20 @@ fn configured(name: &str) -> Result<Configured, Failed> {
 
 /// A small file, whole.
 pub(crate) fn read_bounded(path: &Path) -> Result<Vec<u8>, Failed> {
+    read_at_most(path, MAX_FILE_BYTES)
+}
+
+/// A file whole, unless it is longer than `limit` bytes.
+pub(crate) fn read_at_most(path: &Path, limit: u64) -> Result<Vec<u8>, Failed> {
     use std::io::Read;
     let cannot = || anyhow::anyhow!("cannot read {}", path.display());
     let mut bytes = Vec::new();
     std::fs::File::open(path)
-        .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
+        .and_then(|file| file.take(limit.saturating_add(1)).read_to_end(&mut bytes))
         .map_err(|error| anyhow::Error::new(error).context(cannot().to_string()))
         .or_exit(Exit::OwnFailure)?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(Failed::usage(format!("{} is longer than {MAX_FILE_BYTES} bytes", path.display())));
+    if bytes.len() as u64 > limit {
+        return Err(Failed::usage(format!("{} is longer than {limit} bytes", path.display())));
     }
     Ok(bytes)
 }

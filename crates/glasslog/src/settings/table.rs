@@ -22,6 +22,8 @@ pub struct Setting {
 pub enum Kind {
     /// The process: one value, however many logs it serves.
     Process,
+    /// The process; several values, of which each has a flag of its own, or with commas between.
+    ProcessList,
     /// The process; never shown, and to be had from `NAME_FILE` too.
     ProcessSecret,
     /// Each log; in the file, a `[[log]]` may have its own.
@@ -181,9 +183,101 @@ pub static TABLE: &[Setting] = &[
     not_yet("S3_REGION", S3),
     not_yet("S3_ACCESS_KEY", S3),
     not_yet("S3_SECRET_KEY", S3),
-    not_yet("WITNESS_PRIVATE_KEY", "be a witness"),
-    not_yet("WITNESS_LOGS", "be a witness"),
     not_yet("VINDEX_ENABLED", VINDEX),
     not_yet("VINDEX_KEY_FIELD", VINDEX),
     not_yet("VINDEX_SNAPSHOT_INTERVAL", VINDEX),
+];
+
+const fn named(flag: &'static str, setting: Setting) -> Setting {
+    Setting { flag: Some(flag), ..setting }
+}
+
+/// The settings of a witness, in the file below `[witness]`.
+pub static WITNESS_TABLE: &[Setting] = &[
+    named(
+        "listen",
+        setting(
+            "LISTEN_ADDR",
+            "ADDR",
+            "127.0.0.1:2026",
+            Kind::Process,
+            "Where to listen; port 0: any free one",
+        ),
+    ),
+    setting("PUBLIC_URL", "URL", "", Kind::Process, "Where the world reaches this witness"),
+    setting(
+        "DATABASE_URL",
+        "URL",
+        "",
+        Kind::Process,
+        "The witness's memory: sqlite:PATH (by default DIR/witness.db) or sqlite::memory:",
+    ),
+    named(
+        "private-key",
+        setting(
+            "WITNESS_PRIVATE_KEY",
+            "SKEY",
+            "",
+            Kind::ProcessSecret,
+            "Signing keys (0x04, 0x06) with a comma between; a new directory makes its own",
+        ),
+    ),
+    named(
+        "log",
+        setting(
+            "WITNESS_LOGS",
+            "ORIGIN=VKEY",
+            "",
+            Kind::ProcessList,
+            "A log to cosign for; repeatable, also with several keys of one log",
+        ),
+    ),
+    named(
+        "log-list",
+        setting(
+            "WITNESS_LOG_LISTS",
+            "FILE|URL",
+            "",
+            Kind::ProcessList,
+            "A logs/v0 list whose logs are added, read again every 15 minutes; repeatable",
+        ),
+    ),
+    named(
+        "disable",
+        setting(
+            "WITNESS_DISABLED_LOGS",
+            "ORIGIN",
+            "",
+            Kind::ProcessList,
+            "Refuse this log (403), whoever lists it; repeatable",
+        ),
+    ),
+    setting(
+        "RATE_LIMIT_PER_SECOND",
+        "N",
+        "100",
+        Kind::Process,
+        "Requests per client and second; 0: no limit",
+    ),
+    setting("RATE_LIMIT_BURST_SIZE", "N", "200", Kind::Process, "How many of them at once after a pause"),
+    setting(
+        "WITNESS_RATE_LIMIT_PER_SECOND",
+        "N",
+        "",
+        Kind::Process,
+        "Checkpoints a second that all logs together may have cosigned",
+    ),
+    setting("TRUSTED_PROXIES", "CIDRS", "", Kind::Process, "Networks whose forwarding headers are believed"),
+    named(
+        "contact",
+        setting("WITNESS_CONTACT", "TEXT", "", Kind::Process, "Whom to write to, shown on its page"),
+    ),
+    setting(
+        "METRICS_LISTEN_ADDR",
+        "ADDR",
+        "",
+        Kind::Process,
+        "Answer /metrics here, and no longer to the public",
+    ),
+    setting("LOG_FORMAT", "text|json", "text", Kind::Process, "Form of the lines on stderr"),
 ];

@@ -19,3 +19,4 @@ mod serve;
 mod support;
 mod torture;
 mod verify;
+mod witness;
