@@ -78,9 +78,10 @@ impl Witness {
             404 => Err(Refusal::UnknownLog),
             409 => Err(conflict(answer, size)),
             422 => Err(Refusal::Inconsistent),
-            429 => {
-                Err(Refusal::Budget { retry_after_s: answer.retry_after_s.unwrap_or(DEFAULT_RETRY_AFTER_S) })
-            }
+            // Without the header it may only be busy (omniwitness under any concurrency): back-off is enough.
+            429 => Err(answer
+                .retry_after_s
+                .map_or(Refusal::Status(429), |s| Refusal::Budget { retry_after_s: s })),
             300..=399 => Err(Refusal::Redirect),
             status => Err(Refusal::Status(status)),
         }
@@ -124,9 +125,6 @@ impl Witness {
         Ok(differs.then(|| Evidence { witness: self.name.clone(), size, note: shown.note().to_text() }))
     }
 }
-
-/// How long to leave a witness alone that answers 429 and does not say for how long, in seconds.
-const DEFAULT_RETRY_AFTER_S: u64 = 60;
 
 /// An HTTP answer.
 #[derive(Clone, Copy, Debug)]
@@ -176,7 +174,7 @@ pub enum Refusal {
     /// 404: it does not know the log.
     #[error("it does not know this log; give its operator what `glasslog log-stanza` prints")]
     UnknownLog,
-    /// 429: its budget for this log is spent.
+    /// 429 with `Retry-After`: its budget for this log is spent.
     #[error(
         "it asks to be left alone for {retry_after_s} s: the checkpoint interval is shorter than its budget for this log"
     )]

@@ -138,6 +138,12 @@ impl Log {
         self.shared.config.signers.iter().map(|signer| signer.verifier_key().to_string()).collect()
     }
 
+    /// The vkeys of its own cosigners.
+    #[must_use]
+    pub fn cosigner_vkeys(&self) -> Vec<String> {
+        self.shared.config.cosigners.iter().map(|signer| signer.verifier_key().to_string()).collect()
+    }
+
     /// The name of its schema (`ENTRY_SCHEMA`), if it has one.
     #[must_use]
     pub fn schema(&self) -> Option<&'static str> {

@@ -24,3 +24,4 @@ pub mod settings;
 pub mod signals;
 pub mod verify;
 pub mod witness;
+pub mod witnesses;

@@ -21,8 +21,9 @@ use std::{
 use anyhow::Context;
 use glasslog_conda::{Conda1, names::Repo};
 use glasslog_core::{
-    note::{MAX_NOTE_BYTES, SecretKey, Signer},
+    note::{MAX_NOTE_BYTES, SecretKey, Signer, VerifierKey},
     personality::Personality,
+    policy::Policy,
 };
 use glasslog_log::{LogConfig, Stores};
 use glasslog_store::{
@@ -38,6 +39,7 @@ use crate::{
     exit::{Exit, Failed, OrExit},
     keys::{self, KEY_FILE, rotate},
     settings::{LogSettings, values::StatePlace},
+    witnesses,
 };
 
 /// How long a superseded partial tile stays after the full one is public: a reader that holds an older checkpoint
@@ -46,7 +48,7 @@ const PARTIALS_KEPT_FOR: Duration = Duration::from_secs(300);
 
 /// After this time the cosignatures of an idle log are asked for again. Verifiers want them younger than a day; a
 /// witness's budget is spent by every request.
-const REFRESH_INTERVAL: Duration = Duration::from_secs(300);
+pub(crate) const REFRESH_INTERVAL: Duration = Duration::from_secs(300);
 
 /// The version of the layout above.
 const FORMAT: u32 = 1;
@@ -57,6 +59,8 @@ pub struct OpenDir {
     pub config: LogConfig,
     /// Where it keeps things.
     pub stores: Stores,
+    /// Its witness policy, with its text, if it has one.
+    pub policy: Option<(Policy, String)>,
     /// Whether this call made the log.
     pub is_new: bool,
     /// To be held as long as the log runs (invariant 8).
@@ -84,8 +88,10 @@ pub fn open(settings: &LogSettings) -> Result<OpenDir, Failed> {
     }
     check_format(disk.as_ref(), &places.dir)?;
     let (keys, is_new) = keys(settings, &places)?;
+    let log_keys: Vec<VerifierKey> = keys.iter().map(|key| key.verifier_key().clone()).collect();
+    let policy = witnesses::policy(&settings.witnesses, &log_keys)?;
     let stores = stores(settings, &places, disk)?;
-    Ok(OpenDir { config: config(settings, &keys)?, stores, is_new, locks })
+    Ok(OpenDir { config: config(settings, &keys, &log_keys)?, stores, policy, is_new, locks })
 }
 
 /// The checkpoint at the public path, for a command that does not open the log.
@@ -266,7 +272,9 @@ fn stores(settings: &LogSettings, places: &Places, disk: Arc<RealDisk>) -> Resul
     Ok(Stores { objects, state, duplicates: Arc::new(table) })
 }
 
-fn config(settings: &LogSettings, keys: &[SecretKey]) -> Result<LogConfig, Failed> {
+fn config(settings: &LogSettings, keys: &[SecretKey], log_keys: &[VerifierKey]) -> Result<LogConfig, Failed> {
+    let cosigners = settings.cosigner_key.as_ref().map(|texts| witnesses::own_cosigners(texts, log_keys));
+    let cosigners = cosigners.transpose()?.unwrap_or_default();
     let signer = |key| Ok::<_, Failed>(Arc::new(keys::log_signer(key)?) as Arc<dyn Signer>);
     Ok(LogConfig {
         origin: keys.first().map(|key| key.name().to_owned()).unwrap_or_default(),
@@ -280,7 +288,7 @@ fn config(settings: &LogSettings, keys: &[SecretKey]) -> Result<LogConfig, Faile
         backlog_max_bytes: settings.backlog_max_bytes,
         dedup: settings.dedup,
         partials_kept_for: PARTIALS_KEPT_FOR,
-        cosigners: Vec::new(),
+        cosigners: cosigners.into_iter().map(|signer| Arc::new(signer) as Arc<dyn Signer>).collect(),
         refresh_interval: REFRESH_INTERVAL,
     })
 }

@@ -156,6 +156,27 @@ pub struct LogSettings {
     pub conda: bool,
     /// The repos that are taken; empty: all.
     pub repos: Vec<String>,
+    /// Who cosigns its checkpoints.
+    pub witnesses: WitnessSettings,
+    /// Keys of its own cosigners, if any were given.
+    pub cosigner_key: Option<Zeroizing<String>>,
+}
+
+/// What was said about the witnesses of one log.
+#[derive(Clone, Debug, Default)]
+pub struct WitnessSettings {
+    /// `EXTERNAL_WITNESSES`.
+    pub external: Option<String>,
+    /// How many of them; a majority if it was not said.
+    pub quorum: Option<usize>,
+    /// A policy file instead.
+    pub policy_file: Option<PathBuf>,
+    /// How long a witness may take.
+    pub timeout: Duration,
+    /// Whether two disjoint sets may fill the quorum.
+    pub allow_disjoint_quorums: bool,
+    /// Whether to sign before a quorum has confirmed the state.
+    pub start_unconfirmed: bool,
 }
 
 impl Settings {
@@ -312,6 +333,33 @@ fn one_log(values: &Values<'_>, prefix: String, dir: PathBuf) -> Result<LogSetti
         backlog_max_bytes: values.required("BACKLOG_MAX_BYTES", values::bytes)?,
         conda: conda.is_some(),
         repos: repos.unwrap_or_default(),
+        witnesses: witnesses(values)?,
+        cosigner_key: values.text("LOG_COSIGNER_KEY").map(|given| given.text.clone()),
+    })
+}
+
+fn witnesses(values: &Values<'_>) -> Result<WitnessSettings, SettingsError> {
+    let quorum = values.get("WITNESS_QUORUM", values::number)?;
+    let external = values.text("EXTERNAL_WITNESSES").map(|given| given.text.to_string());
+    let policy_file = values.text("WITNESS_POLICY").map(|given| PathBuf::from(given.text.as_str()));
+    if policy_file.is_some() && (external.is_some() || quorum.is_some()) {
+        return Err(SettingsError::Together(
+            "WITNESS_POLICY says which witnesses and how many: leave EXTERNAL_WITNESSES and WITNESS_QUORUM out".into(),
+        ));
+    }
+    if quorum.is_some_and(|quorum: usize| quorum > 0) && external.is_none() {
+        return Err(SettingsError::Together("WITNESS_QUORUM needs EXTERNAL_WITNESSES".into()));
+    }
+    Ok(WitnessSettings {
+        external,
+        quorum,
+        policy_file,
+        timeout: values.required("WITNESS_TIMEOUT", |text| match values::time(text)? {
+            Duration::ZERO => Err("a witness needs some time to answer".into()),
+            timeout => Ok(timeout),
+        })?,
+        allow_disjoint_quorums: values.required("ALLOW_DISJOINT_QUORUMS", values::truth)?,
+        start_unconfirmed: values.required("START_UNCONFIRMED", values::truth)?,
     })
 }
 

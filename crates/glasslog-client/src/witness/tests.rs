@@ -105,7 +105,7 @@ fn other_answers() {
         (409, "text/plain", "5\n", Refusal::NoSize),
         (404, "", "", Refusal::UnknownLog),
         (422, "", "", Refusal::Inconsistent),
-        (429, "", "", Refusal::Budget { retry_after_s: 60 }),
+        (429, "", "", Refusal::Status(429)),
         (302, "", "", Refusal::Redirect),
         (403, "", "", Refusal::Status(403)),
         (500, "", "", Refusal::Status(500)),

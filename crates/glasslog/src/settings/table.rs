@@ -69,7 +69,6 @@ pub fn by_name(name: &str) -> Option<&'static Setting> {
 }
 
 const S3: &str = "keep objects in a bucket";
-const WITNESSES: &str = "ask witnesses for cosignatures";
 const VINDEX: &str = "keep a verifiable index";
 
 const fn setting(
@@ -135,15 +134,55 @@ pub static TABLE: &[Setting] = &[
     setting("BACKLOG_MAX_BYTES", "BYTES", "256MiB", Kind::Log, "Bytes that may wait to be hashed into tiles"),
     setting("ENTRY_SCHEMA", "NAME", "", Kind::Log, "Refuse what is not a valid entry of it: conda-1"),
     setting("ENTRY_REPOS", "NAMES", "", Kind::Log, "Accept only these repos, with commas between"),
+    setting(
+        "EXTERNAL_WITNESSES",
+        "NAME=URL=VKEY,…",
+        "",
+        Kind::Log,
+        "Witnesses to be asked for cosignatures; with commas between",
+    ),
+    setting("WITNESS_QUORUM", "N", "", Kind::Log, "How many of them must cosign; a majority by default"),
+    Setting {
+        name: "WITNESS_POLICY",
+        flag: Some("policy"),
+        value: "FILE",
+        default: "",
+        help: "c2sp.org/tlog-policy file with witnesses, their URLs and the quorum, instead of these two",
+        kind: Kind::Log,
+    },
+    setting(
+        "WITNESS_TIMEOUT",
+        "TIME",
+        "10",
+        Kind::Log,
+        "How long a witness may take, and a checkpoint wait for its quorum before the next is cut",
+    ),
+    setting(
+        "ALLOW_DISJOINT_QUORUMS",
+        "BOOL",
+        "false",
+        Kind::Log,
+        "Accept a quorum that two sets of witnesses without a common member fill",
+    ),
+    setting(
+        "START_UNCONFIRMED",
+        "BOOL",
+        "false",
+        Kind::OneLog,
+        "Sign before a quorum has confirmed the last checkpoint; forks the log if its state is old",
+    ),
+    setting(
+        "LOG_COSIGNER_KEY",
+        "SKEY",
+        "",
+        Kind::OneLogSecret,
+        "Key that timestamps the log's own checkpoints, named as the origin; one of 0x04, one of 0x06",
+    ),
     not_yet("S3_BUCKET", S3),
     not_yet("S3_ENDPOINT", S3),
     not_yet("S3_REGION", S3),
     not_yet("S3_ACCESS_KEY", S3),
     not_yet("S3_SECRET_KEY", S3),
-    not_yet("EXTERNAL_WITNESSES", WITNESSES),
-    not_yet("WITNESS_QUORUM", WITNESSES),
-    not_yet("WITNESS_TIMEOUT", WITNESSES),
-    not_yet("LOG_COSIGNER_KEY", "cosign its own checkpoints"),
     not_yet("VINDEX_ENABLED", VINDEX),
     not_yet("VINDEX_KEY_FIELD", VINDEX),
     not_yet("VINDEX_SNAPSHOT_INTERVAL", VINDEX),

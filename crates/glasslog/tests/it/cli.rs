@@ -105,7 +105,6 @@ fn settings_of_later_releases_are_refused_not_ignored() {
     for (name, value) in [
         ("S3_BUCKET", "b"),
         ("DATABASE_URL", "postgres://u:pw@h/d"),
-        ("WITNESS_QUORUM", "2"),
         ("VINDEX_ENABLED", "1"),
     ] {
         let output = glasslog(home.path()).args(["config", "check"]).env(name, value).output().unwrap();

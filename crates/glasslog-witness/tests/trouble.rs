@@ -1,0 +1,236 @@
+//! Races, clients that leave, disks that are full or fail, and a witness that is asked to stop.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says so by failing")]
+
+mod support;
+
+use std::{path::Path, sync::Arc};
+
+use glasslog_core::TreeSize;
+use glasslog_witness::{
+    WitnessError,
+    state::{MemoryWitnessState, SqliteOptions, SqliteWitnessState, StateError, WitnessState},
+};
+use support::{Double, Log, Mood, NOW, Reply, Setup, Witness, rounds};
+
+fn sqlite(dir: &Path) -> Arc<dyn WitnessState> {
+    Arc::new(SqliteWitnessState::open(&dir.join("state.db"), SqliteOptions::default()).unwrap())
+}
+
+/// Two histories of one size, at once: one of them is cosigned, and the other gets 409, then 422.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_roots_at_one_size_one_is_cosigned() {
+    let dir = tempfile::tempdir().unwrap();
+    let witness = Witness::start(Setup { state: sqlite(dir.path()), ..Setup::of(&[]) }).await;
+    let (mut one, mut two) = (witness.client().await, witness.client().await);
+    for round in 0..rounds(20, 1000) {
+        // A log of its own for each round, so that both histories are possible.
+        let log = Log::new(&format!("log.example/{round}"));
+        witness.logs.configure(vec![log.known()]).unwrap();
+        let (first, second) = (log.request(1, 0, 3), log.request(2, 0, 3));
+        let (first, second) = tokio::join!(one.add(&first), two.add(&second));
+        let (winner, loser) = if first.status == 200 { (1, second) } else { (2, first) };
+        assert_eq!((loser.status, loser.text()), (409, "3\n"), "round {round}");
+        let late = one.add(&log.request(3 - winner, 3, 3)).await;
+        assert_eq!(late.status, 422, "round {round}");
+        let refreshed = two.add(&log.request(winner, 3, 3)).await;
+        assert_eq!(refreshed.cosigned_at(&log, &log.checkpoint(winner, 3)), NOW, "round {round}");
+    }
+    witness.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_equal_requests_one_grows_and_all_may_refresh() {
+    let log = Log::new("log.example/one");
+    let witness = Arc::new(Witness::of(&[&log]).await);
+    let at_once = |body: Vec<u8>| {
+        let tasks: Vec<_> = (0..50)
+            .map(|_| {
+                let (witness, body) = (witness.clone(), body.clone());
+                tokio::spawn(async move { witness.add(&body).await.status })
+            })
+            .collect();
+        async move {
+            let mut statuses = Vec::new();
+            for task in tasks {
+                statuses.push(task.await.unwrap());
+            }
+            statuses.sort_unstable();
+            statuses
+        }
+    };
+    let grown = at_once(log.request(0, 0, 5)).await;
+    assert_eq!((grown[0], &grown[1..]), (200, &[409; 49][..]));
+    assert_eq!(at_once(log.request(0, 5, 5)).await, [200; 50]);
+}
+
+/// Two processes on one state: whoever loses the swap learns what was held, and says so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_witnesses_on_one_state_never_cosign_two_histories() {
+    let log = Log::new("log.example/one");
+    let state: Arc<dyn WitnessState> = Arc::new(MemoryWitnessState::default());
+    let setup = || Setup { state: state.clone(), ..Setup::of(&[&log]) };
+    let (one, two) = (Witness::start(setup()).await, Witness::start(setup()).await);
+    assert_eq!(one.add(&log.request(0, 0, 2)).await.status, 200);
+    // Both knew of nothing when they started; now the second is asked on the strength of that.
+    assert_eq!(two.add(&log.request(1, 0, 3)).await.text(), "2\n");
+    let mut fork = None;
+    for size in 3..23 {
+        let (left, right) = (log.request(1, size - 1, size), log.request(2, size - 1, size));
+        let (left, right) = tokio::join!(one.add(&left), two.add(&right));
+        let cosigned: Vec<u8> = [(1, left), (2, right)]
+            .into_iter()
+            .filter(|(_, reply)| reply.status == 200)
+            .map(|(fork, _)| fork)
+            .collect();
+        // The histories part at the third entry; from then on only one of them goes on. Its witness may have to learn
+        // from the state that the other one was faster, so a round may pass without a cosignature of either.
+        let held = state.load(&log.origin).unwrap().unwrap().held;
+        assert!(
+            cosigned.len() <= 1
+                && cosigned.first().is_none_or(|cosigned| *cosigned == *fork.get_or_insert(*cosigned))
+        );
+        assert_eq!(held.root, log.checkpoint(fork.unwrap(), held.size.0).root, "{held:?}");
+        assert_eq!(held.size, TreeSize(size));
+    }
+    // A client that follows the sizes it is told arrives, wherever it asks.
+    for witness in [&one, &two] {
+        let (mut old, mut asked) = (22, 0);
+        while let Some(held) = conflict(&witness.add(&log.request(fork.unwrap(), old, 22)).await) {
+            (old, asked) = (held, asked + 1);
+            assert!(asked < 4, "told {held} again and again");
+        }
+    }
+}
+
+/// The size that a 409 names; `None` for 200.
+fn conflict(reply: &Reply) -> Option<u64> {
+    assert!(matches!(reply.status, 200 | 409), "{}", reply.text());
+    (reply.status == 409).then(|| reply.text().trim_end().parse().unwrap())
+}
+
+/// The client is gone before the commit: the decision stands all the same, and holds nothing up.
+#[tokio::test]
+async fn a_client_that_leaves_stops_nothing() {
+    let log = Log::new("log.example/one");
+    let state = Double::new(Mood::Slow);
+    let witness = Witness::start(Setup { state: state.clone(), ..Setup::of(&[&log]) }).await;
+    let mut leaving = witness.client().await;
+    leaving.send_add(&log.request(0, 0, 5)).await;
+    state.called(1).await;
+    drop(leaving);
+    let mut next = witness.client().await;
+    next.send_add(&log.request(1, 0, 5)).await;
+    state.feel(Mood::Well);
+    let reply = next.reply().await;
+    assert_eq!((reply.status, reply.text()), (409, "5\n"));
+    let refreshed = witness.add(&log.request(0, 5, 5)).await;
+    assert_eq!(refreshed.cosigned_at(&log, &log.checkpoint(0, 5)), NOW);
+    witness.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_leave_at_any_moment_lose_nothing() {
+    let log = Log::new("log.example/one");
+    let witness = Witness::of(&[&log]).await;
+    let mut size = 0;
+    for round in 0..rounds(30, 1000) {
+        let mut client = witness.client().await;
+        client.send_add(&log.request(0, size, size + 1)).await;
+        // Given up before, while or after it is decided.
+        for _ in 0..round % 7 {
+            tokio::task::yield_now().await;
+        }
+        drop(client);
+        let held = witness.add(&log.request(0, size, size + 1)).await;
+        assert!(matches!(held.status, 200 | 409), "{}", held.text());
+        size += 1;
+        assert_eq!(witness.add(&log.request(0, size, size)).await.status, 200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_is_committed_together() {
+    let logs: Vec<Log> = (0..9).map(|n| Log::new(&format!("log.example/{n}"))).collect();
+    let state = Double::new(Mood::Slow);
+    let setup = Setup { state: state.clone(), ..Setup::of(&logs.iter().collect::<Vec<_>>()) };
+    let witness = Witness::start(setup).await;
+    let mut clients = Vec::new();
+    for log in &logs {
+        let mut client = witness.client().await;
+        client.send_add(&log.request(0, 0, 1)).await;
+        clients.push(client);
+        state.called(1).await;
+    }
+    // All but the first now wait, or are about to: none has been answered.
+    state.feel(Mood::Well);
+    for client in &mut clients {
+        assert_eq!(client.reply().await.status, 200);
+    }
+    let batches = state.batches.borrow().clone();
+    assert_eq!((batches[0], batches.iter().sum::<usize>()), (1, 9), "{batches:?}");
+}
+
+#[tokio::test]
+async fn a_full_disk_pushes_back_and_recovers() {
+    let log = Log::new("log.example/one");
+    let state = Double::new(Mood::Full);
+    let witness = Witness::start(Setup { state: state.clone(), ..Setup::of(&[&log]) }).await;
+    for _ in 0..2 {
+        let reply = witness.add(&log.request(0, 0, 5)).await;
+        assert_eq!(reply.status, 503);
+        assert!(reply.header("retry-after").is_some() && !reply.text().contains('—'), "{}", reply.text());
+    }
+    assert_eq!(witness.get("/ready").await.status, 503);
+    assert_eq!(witness.get(&log.path()).await.status, 404);
+    assert_eq!(witness.metric("glasslog_witness_refusing").await, 1);
+    state.feel(Mood::Well);
+    assert_eq!(witness.add(&log.request(0, 0, 5)).await.status, 200);
+    assert_eq!(witness.get("/ready").await.status, 200);
+    witness.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_failed_sync_lets_nothing_out_and_ends_the_witness() {
+    let log = Log::new("log.example/one");
+    let state = Double::new(Mood::SyncFails);
+    let witness = Witness::start(Setup { state, ..Setup::of(&[&log]) }).await;
+    let mut client = witness.client().await;
+    client.send_add(&log.request(0, 0, 5)).await;
+    if let Some(reply) = client.try_reply(false).await {
+        assert_eq!(reply.status, 503, "{}", reply.text());
+        assert!(!reply.text().contains('—'));
+    }
+    let ended = witness.ended().await;
+    assert!(matches!(ended, Err(WitnessError::State(StateError::Durability(_)))), "{ended:?}");
+}
+
+#[tokio::test]
+async fn what_was_asked_before_the_end_is_answered() {
+    let log = Log::new("log.example/one");
+    let state = Double::new(Mood::Slow);
+    let mut witness = Witness::start(Setup { state: state.clone(), ..Setup::of(&[&log]) }).await;
+    let mut client = witness.client().await;
+    client.send_add(&log.request(0, 0, 5)).await;
+    state.called(1).await;
+    witness.ask_to_stop();
+    state.feel(Mood::Well);
+    assert_eq!(client.reply().await.cosigned_at(&log, &log.checkpoint(0, 5)), NOW);
+    witness.ended().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_restart_goes_on_where_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = Log::new("log.example/one");
+    for start in 0..3 {
+        let witness = Witness::start(Setup { state: sqlite(dir.path()), ..Setup::of(&[&log]) }).await;
+        let shown = witness.get(&log.path()).await;
+        assert_eq!(shown.status, if start == 0 { 404 } else { 200 });
+        for size in 4 * start + 1..=4 * start + 4 {
+            assert_eq!(witness.add(&log.request(0, size - 1, size)).await.status, 200, "{size}");
+        }
+        assert_eq!(witness.add(&log.request(1, 0, 3)).await.text(), format!("{}\n", 4 * start + 4));
+        assert_eq!(witness.add(&log.request(1, 4 * start + 4, 4 * start + 4)).await.status, 422);
+        witness.stop().await.unwrap();
+    }
+}
