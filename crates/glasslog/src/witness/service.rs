@@ -79,6 +79,7 @@ impl WitnessService {
         let config = WitnessConfig {
             listener,
             metrics_listener,
+            bastions: None,
             signers,
             state,
             logs: table,
