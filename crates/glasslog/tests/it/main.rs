@@ -20,3 +20,4 @@ mod support;
 mod torture;
 mod verify;
 mod witness;
+mod witnessed;
