@@ -91,6 +91,9 @@ pub fn parse(bytes: &[u8]) -> Result<LogList, ListError> {
     for (line, text) in lines {
         let (word, value) =
             text.split_once(char::is_whitespace).map_or((text, ""), |(word, rest)| (word, rest.trim()));
+        if value.contains(char::is_control) {
+            return Err(wrong(line, "a control character"));
+        }
         if word == "vkey" {
             open.take().map_or(Ok(()), |stanza| stanza.finish(&mut list))?;
             open = Some(Stanza { line, vkey: value, origin: None, qpd: None, contact: None });

@@ -3,12 +3,14 @@
 //! 1. The body is read within its bounds ([`add_checkpoint`]). From here on a task of its own does the work, so that a
 //!    client who leaves cannot stop it between two steps.
 //! 2. It is parsed, and the log's signatures are verified, beside the async threads ([`App::verify`]).
-//! 3. It is judged against a snapshot of what is held. Most of what is refused ends here, without a lock or a commit.
+//! 3. It is judged against a snapshot of what is held. Most of what is refused ends here, without a lock or a commit, and
+//!    so does what was cosigned within the same second.
 //! 4. The log's slot is locked; it is judged again, for good; the text is cosigned; the committing thread compares and
 //!    swaps the log's record, durably ([`App::cosign`]).
 //! 5. Only then do the cosignatures leave.
 
 use std::{
+    fmt::Write as _,
     net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -110,8 +112,12 @@ impl App {
         let (entry, signed) = self.beside(move || app.verify(&body)).await??;
         let signed = Arc::new(signed);
         let slot = self.slots.get_or_make(origin_hash(entry.log.keys.origin()));
-        let held = slot.held();
-        self.judge(&entry, &signed, held.as_ref())?;
+        let record = slot.record();
+        let held = record.as_ref().map(|record| record.held);
+        let cosign = self.judge(&entry, &signed, held.as_ref())?;
+        if let Some(lines) = record.and_then(|record| self.again(&cosign, &record)) {
+            return Ok(Cosigned { lines, refreshed: true });
+        }
         self.admit_log(&entry, held.is_some_and(|held| held.size == signed.checkpoint().size))?;
         let _deciding = slot.deciding.lock().await;
         for _ in 0..MAX_ROUNDS {
@@ -143,6 +149,23 @@ impl App {
             }
             Refusal::from(refused)
         })
+    }
+
+    /// The cosignatures that are held, if they are what would be made: the same text within the same second. Anybody can
+    /// send a public checkpoint again; this bounds what it costs.
+    fn again(&self, cosign: &Cosign, record: &Record) -> Option<String> {
+        if record.held != cosign.next {
+            return None;
+        }
+        let note = Note::parse(&record.note).ok().filter(|note| note.text() == cosign.text)?;
+        let mut lines = String::new();
+        for signer in self.signers.iter() {
+            let key = signer.verifier_key();
+            let made = note.signatures().iter().find(|line| line.is_of(key))?;
+            // Writing to a string cannot fail.
+            let _ = writeln!(lines, "{made}");
+        }
+        Some(lines)
     }
 
     /// One round, by the holder of the slot's lock. `None`: another process changed the record in between.

@@ -13,7 +13,7 @@ use glasslog_witness::{
     logs::KnownLog,
     state::{MemoryWitnessState, WitnessState},
 };
-use support::{Log, NAME, NOW, PretendMlDsa, Setup, Witness, witness_key};
+use support::{Double, Log, Mood, NAME, NOW, PretendMlDsa, Setup, Unclosed, Witness, witness_key};
 
 #[tokio::test]
 async fn a_log_grows_and_is_shown_as_it_was_cosigned() {
@@ -122,8 +122,8 @@ async fn what_a_witness_says_of_itself() {
 async fn time_does_not_go_back_with_the_clock_nor_with_a_restart() {
     let log = Log::new("log.example/one");
     let state: Arc<dyn WitnessState> = Arc::new(MemoryWitnessState::default());
-    let kept = Unclosed(state);
-    let setup = || Setup { state: Arc::new(kept.clone()), ..Setup::of(&[&log]) };
+    let kept = Arc::new(Unclosed(state));
+    let setup = || Setup { state: kept.clone(), ..Setup::of(&[&log]) };
     let witness = Witness::start(setup()).await;
     let checkpoint = log.checkpoint(0, 5);
     assert_eq!(witness.add(&log.request(0, 0, 5)).await.cosigned_at(&log, &checkpoint), NOW);
@@ -139,32 +139,27 @@ async fn time_does_not_go_back_with_the_clock_nor_with_a_restart() {
     assert_eq!(witness.add(&log.request(1, 0, 7)).await.text(), "5\n");
 }
 
-/// A state that outlives a witness: in memory, a goodbye would close it.
-#[derive(Clone)]
-struct Unclosed(Arc<dyn WitnessState>);
-
-impl WitnessState for Unclosed {
-    fn load(
-        &self,
-        origin: &str,
-    ) -> Result<Option<glasslog_witness::state::Record>, glasslog_witness::state::StateError> {
-        self.0.load(origin)
+/// Anybody can send a public checkpoint again: within a second it costs neither a commit nor the log's budget.
+#[tokio::test]
+async fn a_refresh_within_the_second_is_the_same_cosignature() {
+    let log = Log::new("log.example/one");
+    let state = Double::new(Mood::Well);
+    let limited = KnownLog { qpd: NonZeroU32::new(2), ..log.known() };
+    let setup = Setup { logs: vec![limited], state: state.clone(), ..Setup::of(&[]) };
+    let witness = Witness::start(setup).await;
+    let first = witness.add(&log.request(0, 0, 5)).await;
+    for _ in 0..10 {
+        assert_eq!(witness.add(&log.request(0, 5, 5)).await.text(), first.text());
     }
-
-    fn load_all(&self) -> Result<Vec<glasslog_witness::state::Record>, glasslog_witness::state::StateError> {
-        self.0.load_all()
-    }
-
-    fn swap(
-        &self,
-        swaps: &[glasslog_witness::state::Swap],
-    ) -> Result<Vec<glasslog_witness::state::SwapOutcome>, glasslog_witness::state::StateError> {
-        self.0.swap(swaps)
-    }
-
-    fn close(&self) -> Result<(), glasslog_witness::state::StateError> {
-        Ok(())
-    }
+    assert_eq!(state.batches.borrow().len(), 1);
+    witness.now.store(NOW + 1, Ordering::SeqCst);
+    let next = witness.add(&log.request(0, 5, 5)).await;
+    assert_eq!(next.cosigned_at(&log, &log.checkpoint(0, 5)), NOW + 1);
+    assert_eq!(state.batches.borrow().len(), 2);
+    let mut other = log.checkpoint(0, 5);
+    other.extensions.push("another text".into());
+    let reply = witness.add(&log.request_with(5, Vec::new(), &other)).await;
+    assert_eq!(reply.cosigned_at(&log, &other), NOW + 1, "another text is cosigned anew");
 }
 
 #[tokio::test]
@@ -184,13 +179,12 @@ async fn a_log_above_its_budget_waits_and_the_others_do_not() {
         409,
         "what is not cosigned costs no budget"
     );
-    for _ in 0..2 {
-        assert_eq!(
-            witness.add(&tight.request(0, 2, 2)).await.status,
-            200,
-            "refreshes have a budget of their own"
-        );
+    for second in 1..=2 {
+        witness.now.store(NOW + second, Ordering::SeqCst);
+        let status = witness.add(&tight.request(0, 2, 2)).await.status;
+        assert_eq!(status, 200, "refreshes have a budget of their own");
     }
+    witness.now.store(NOW + 3, Ordering::SeqCst);
     assert_eq!(witness.add(&tight.request(0, 2, 2)).await.status, 429);
     for size in 1..=5 {
         assert_eq!(witness.add(&free.request(0, size - 1, size)).await.status, 200);

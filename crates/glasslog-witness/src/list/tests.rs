@@ -1,4 +1,5 @@
 use glasslog_core::note::{Algorithm, SecretKey};
+use proptest::prelude::*;
 
 use super::*;
 
@@ -42,6 +43,7 @@ fn what_is_not_a_list() {
         ("qpd twice", stanza("qpd 5\nqpd 5"), 4),
         ("origin twice", stanza("origin a\norigin a\nqpd 5"), 4),
         ("a long origin", stanza(&format!("origin {}\nqpd 5", "x".repeat(256))), 2),
+        ("a control character", stanza("qpd 5\ncontact \u{1b}[31m"), 4),
         ("an empty origin", stanza("origin\nqpd 5"), 2),
     ] {
         let found = parse(text.as_bytes());
@@ -74,4 +76,22 @@ fn a_stanza_is_read_back() {
     assert!(stanza("two\nlines", &key, qpd, None).is_err());
     let most = stanza("o", &key, NonZeroU32::MAX, None).unwrap();
     assert!(parse(format!("logs/v0\n{most}").as_bytes()).is_ok(), "{most}");
+}
+
+proptest! {
+    /// One byte of a list is changed: it is refused, or what comes out is written back and read again as it was.
+    #[test]
+    fn what_parses_is_written_back(at: prop::sample::Index, byte: u8) {
+        let text = format!("# c\nlogs/v0\nvkey {SUM}\norigin go.sum\nqpd 86400\ncontact me\n\nvkey {SUM}\nqpd 1\n");
+        let mut bytes = text.into_bytes();
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        if let Ok(list) = parse(&bytes) {
+            let stanzas = list.logs.iter().map(|log| {
+                stanza(log.keys.origin(), &log.keys.keys()[0], log.qpd, log.contact.as_deref()).unwrap()
+            });
+            let again = format!("logs/v0\n{}", stanzas.collect::<String>());
+            prop_assert_eq!(parse(again.as_bytes()).unwrap().logs, list.logs);
+        }
+    }
 }

@@ -376,6 +376,27 @@ impl WitnessState for Double {
     }
 }
 
+/// A state that outlives a witness: in memory, a goodbye would close it.
+pub(crate) struct Unclosed(pub(crate) Arc<dyn WitnessState>);
+
+impl WitnessState for Unclosed {
+    fn load(&self, origin: &str) -> Result<Option<Record>, StateError> {
+        self.0.load(origin)
+    }
+
+    fn load_all(&self) -> Result<Vec<Record>, StateError> {
+        self.0.load_all()
+    }
+
+    fn swap(&self, swaps: &[Swap]) -> Result<Vec<SwapOutcome>, StateError> {
+        self.0.swap(swaps)
+    }
+
+    fn close(&self) -> Result<(), StateError> {
+        Ok(())
+    }
+}
+
 /// A 0x06 key that signs nothing true: for what depends on its type alone.
 pub(crate) struct PretendMlDsa(pub(crate) VerifierKey);
 
