@@ -30,6 +30,10 @@ torture:
 bench url="http://127.0.0.1:2025" *args:
     cargo run --release -- bench {{url}} {{args}}
 
+# Rates of our witness beside litewitness and omniwitness, one after another
+bench-witness *args:
+    interop/witness-bench.sh {{args}}
+
 # Round-trip fuzzing of one parser for a while, for example: just fuzz note 60
 fuzz target seconds="60":
     cd fuzz && RUSTC_BOOTSTRAP=1 cargo fuzz run {{target}} -- -max_total_time={{seconds}}

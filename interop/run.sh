@@ -7,9 +7,10 @@
 #
 # Needs Go 1.26 and, the first time, the Go module proxy. The closing line is `N passed, N failed`; the exit code is 0
 # iff nothing failed. JUDGE_TIMEOUT (seconds, 120) bounds every step, HAMMER_GOAL (5000) is how many leaves hammer adds.
+# Witnesses take part, too: torchwood's litewitness, which needs ssh-agent (openssh-client is installed if it can be), and ours.
 set -euo pipefail
 
-usage() { sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 64; }
+usage() { sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 64; }
 [ $# -le 1 ] || usage
 here=$(cd "$(dirname "$0")" && pwd)
 subject=${1:-}
@@ -31,9 +32,14 @@ finish() {
         kill -TERM "$server_pid" 2>/dev/null || true
         wait "$server_pid" 2>/dev/null || true
     fi
+    stop_witness
+    stop_tdevwitness
+    stop_ssh_agent
     rm -rf "$work"
 }
 trap finish EXIT
+# shellcheck source=interop/witnesses.sh
+. "$here/witnesses.sh"
 
 # check NAME COMMAND...: the command must end with 0 within the timeout.
 check() {
@@ -54,6 +60,13 @@ check() {
 # within COMMAND...: a function of this script bounds itself.
 within() {
     if [ "$(type -t "$1")" = function ]; then "$@"; else timeout "$timeout_seconds" "$@"; fi
+}
+
+# fails COMMAND...: for check, when the command must end with 1, which is how the programs here say that something is not so.
+fails() {
+    local code=0
+    timeout "$timeout_seconds" "$@" || code=$?
+    [ $code -eq 1 ]
 }
 
 # stop_server: SIGTERM, and the server's own exit code.
@@ -77,14 +90,17 @@ await() {
 
 echo "building the judges"
 cd "$here"
-go build -o "$work/" ./cmd/... \
+go build -o "$work/" ./cmd/... filippo.io/torchwood/cmd/litewitness \
     github.com/transparency-dev/tessera/internal/hammer github.com/transparency-dev/tessera/cmd/conformance/posix
+(cd omniwitness && go build -o "$work/" ./cmd/tdevwitness)
 check "the judges see what is tampered with" go test ./...
 cd - >/dev/null
 
+# start_glasslog DIRECTORY [SETTING=VALUE...]
 start_glasslog() {
     # Loopback without a proxy in front: no token and no rate limit by default. The first line of stdout says the URL.
-    "$subject" serve --dir "$work/log" --listen 127.0.0.1:0 >"$work/server.out" 2>"$work/server.err" &
+    rm -f "$work/server.out"
+    env "${@:2}" "$subject" serve --dir "$1" --listen 127.0.0.1:0 >"$work/server.out" 2>"$work/server.err" &
     server_pid=$!
     await grep -q '^listening on http' "$work/server.out"
     await grep -q 'vkey ' "$work/server.out"
@@ -106,7 +122,7 @@ if [ "$subject" = --tessera ]; then
     start_tessera
     proofs=0
 else
-    start_glasslog
+    start_glasslog "$work/log"
     proofs=50
 fi
 echo "judging $url, $vkey"
@@ -135,11 +151,136 @@ if [ "$subject" != --tessera ]; then
     check "tessera fsck, of the directory" "$work/fsckjudge" --url "file://$work/log/public" --vkey "$vkey" \
         --timeout "${timeout_seconds}s"
     cp "$work/log/public/checkpoint" "$work/checkpoint.2"
-    start_glasslog
+    start_glasslog "$work/log"
     await curl -fsS -o "$work/checkpoint.3" "${url}checkpoint"
     check "sumdb, after a restart" "$work/judge" --url "$url" --vkey "$vkey" --timeout "${timeout_seconds}s" \
         --samples 2000 --acks "$work/acks" --older "$work/checkpoint.0,$work/checkpoint.2,$work/checkpoint.3"
 fi
+
+# tessera_policy LINE_OF_VKEYS: the policy by which a Tessera log asks the present witness by one of its keys, which Tessera's
+# client takes one of (0x04 or 0x06), and torchwood's of type 0x04.
+tessera_policy() {
+    printf 'log %s\nwitness w %s %s\nquorum w\n' "$tessera_vkey" "$(sed -n "$1p" <<<"$witness_vkeys")" "${witness_url%/}" >"$work/policy.tessera"
+}
+
+# judge_tesseras_log NAME: a log of Tessera's that asks a witness, which runs and knows the log as tessera.example/witnessed.
+judge_tesseras_log() {
+    local flags
+    tessera=("$work/tesseralog" --dir "$work/tessera.$1" --private-key "$work/tessera.key" --policy "$work/policy.tessera")
+    tessera_cosigned=("$work/cosignjudge" --url "file://$work/tessera.$1/" --vkey "$tessera_vkey")
+    mkdir -p "$work/tessera.$1"
+    mapfile -t flags < <(cosigner_flags)
+    tessera_policy 1
+    check "a Tessera log publishes what $1 cosigns" "${tessera[@]}"
+    check "its checkpoint, by torchwood's policy and by formats" "${tessera_cosigned[@]}" --policy "$work/policy.tessera" \
+        "${flags[@]:0:2}" --min-size 300
+}
+
+# load_witness NAME: small counts; witness-bench.sh takes large ones. The witness knows the first 200 logs of witnessload.
+load_witness() {
+    local witness=$1 flags
+    mapfile -t flags < <(cosigner_flags)
+    check "$witness under load" "$work/witnessload" --url "$witness_url" --requests 1000 "${flags[@]}"
+    check "$witness refreshes" "$work/witnessload" --url "$witness_url" --mode refresh --from 10 --requests 500 "${flags[@]}"
+    check "$witness cosigns one of many trees" "$work/witnessload" --url "$witness_url" --mode race --first 100 --rounds 2
+}
+
+# restart_litewitness: as it was, on the same port.
+restart_litewitness() { start_litewitness "$work/litewitness.d" litewitness.example/interop; }
+
+# judge_litewitness: do the programs work that judge our log and our witness? Without our log or witness.
+judge_litewitness() {
+    restart_litewitness
+    { echo "tessera.example/witnessed=$tessera_vkey"; "$work/witnessload" --print keys --logs 200; } |
+        "$work/litewitnessdb" --db "$work/litewitness.d/db" >/dev/null
+    judge_tesseras_log litewitness
+    load_witness litewitness
+    stop_witness INT
+}
+
+# judge_our_witness: Tessera's client asks it; transparency-dev/formats verifies both types of cosignature.
+judge_our_witness() {
+    local logs flags served
+    mapfile -t logs < <(echo "tessera.example/witnessed=$tessera_vkey"; "$work/witnessload" --print keys --logs 200)
+    start_glasslog_witness "$work/witness" witness.example/interop "${logs[@]}"
+    mapfile -t flags < <(cosigner_flags)
+    served=("$work/cosignjudge" --vkey "$tessera_vkey" "${flags[@]}")
+    judge_tesseras_log "our witness"
+    check "what our witness serves of it, both types" "${served[@]}" --witness "$witness_url" --min-size 300
+    tessera_policy 2
+    check "the Tessera log, by the ML-DSA-44 key" "${tessera[@]}" --rounds 1
+    check "its checkpoint, by formats" "${tessera_cosigned[@]}" "${flags[@]:2:2}" --min-size 400
+    load_witness "our witness"
+    stop_witness
+    start_glasslog_witness "$work/witness" witness.example/interop "${logs[@]}"
+    tessera_policy 1
+    check "the Tessera log, after a restart of our witness" "${tessera[@]}" --rounds 1
+    check "what our witness serves, after it" "${served[@]}" --witness "$witness_url" --min-size 500
+    stop_witness
+}
+
+# judge_our_log_witnessed: litewitness by its Ed25519 key and tdevwitness by its ML-DSA-44 key are the quorum of our log, both of
+# them; litewitness is gone for a while, and comes back. The last check wants whatever was acknowledged.
+judge_our_log_witnessed() {
+    local log=$work/witnessed settings cosigned listed lite_vkey
+    mkdir -p "$log"
+    "$subject" --quiet key new log.example/witnessed --out "$log/log.key" >"$work/witnessed.vkey"
+    listed="log.example/witnessed=$(cat "$work/witnessed.vkey")"
+    start_tdevwitness "$work/tdev" tdev.example/interop "$listed"
+    local tdev_url=${witness_url%/} tdev_vkey
+    tdev_vkey=$(tail -n 1 <<<"$witness_vkeys")
+    restart_litewitness
+    lite_vkey=$witness_vkeys
+    echo "$listed" | "$work/litewitnessdb" --db "$work/litewitness.d/db" >/dev/null
+    settings=("EXTERNAL_WITNESSES=lite=${witness_url%/}=$lite_vkey,tdev=$tdev_url=$tdev_vkey" WITNESS_QUORUM=2 WITNESS_TIMEOUT=2)
+    start_glasslog "$log" "${settings[@]}"
+    printf 'log %s\nwitness w %s\nquorum w\n' "$vkey" "$lite_vkey" >"$work/policy"
+    cosigned=("$work/cosignjudge" --vkey "$vkey" --policy "$work/policy" --cosigner "$lite_vkey" --cosigner "$tdev_vkey")
+    await "${cosigned[@]}" --url "$url"
+    check "two witnesses cosign our new log" "${cosigned[@]}" --url "$url"
+    check "load on a log with a quorum" "$work/load" --url "$url" --acks "$work/acks.witnessed"
+    check "both cosign it: torchwood's policy, formats" "${cosigned[@]}" --url "$url" --min-size 1960
+    check "torchwood, every entry, proofs with a quorum" "$work/torchwoodjudge" --url "$url" --vkey "$vkey" \
+        --policy "$work/policy" --proofs 50 --timeout "${timeout_seconds}s"
+    curl -fsS -o "$work/checkpoint.w" "${url}checkpoint"
+    stop_witness INT
+    check "nothing is published without the quorum" fails "$work/load" --url "$url" --count 64 --wait 3s --salt gone --acks "$work/acks.gone"
+    check "and /ready says so" without_quorum "$url"
+    restart_litewitness
+    check "it publishes when litewitness is back" "$work/load" --url "$url" --count 64 --salt back --acks "$work/acks.back"
+    check "cosigned, as before" "${cosigned[@]}" --url "$url" --min-size 2064
+    check "SIGTERM ends it with 0, cosigned" stop_server
+    check "the directory carries the cosignatures" "${cosigned[@]}" --url "file://$log/public/"
+    start_glasslog "$log" "${settings[@]}"
+    check "load after a restart of the log" "$work/load" --url "$url" --count 64 --salt restarted --acks "$work/acks.restarted"
+    check "cosigned after it" "${cosigned[@]}" --url "$url" --fresh 20s
+    cat "$work"/acks.{witnessed,gone,back,restarted} >"$work/acks.all"
+    check "sumdb, whatever was acknowledged" "$work/judge" --url "$url" --vkey "$vkey" --samples 500 --acks "$work/acks.all" \
+        --older "$work/checkpoint.w" --timeout "${timeout_seconds}s"
+    check "SIGTERM ends it with 0, once more" stop_server
+    server_pid=
+    stop_witness INT
+    stop_tdevwitness
+}
+
+# without_quorum URL: within 15 s, /ready is 200 and says that the quorum is missing, which it says once WITNESS_TIMEOUT has passed.
+without_quorum() {
+    for _ in $(seq 75); do
+        curl -fsS --max-time 10 "${1}ready" >"$work/ready" && grep -o '"quorum": *false' "$work/ready" && return
+        sleep 0.2
+    done
+    cat "$work/ready"
+    return 1
+}
+
+tessera_vkey=$("$work/genkey" --out "$work/tessera.key" tessera.example/witnessed)
+if have_openssh; then
+    judge_litewitness
+    [ "$subject" = --tessera ] || judge_our_log_witnessed
+else
+    check "litewitness: openssh-client cannot be installed" false
+fi
+[ "$subject" = --tessera ] || judge_our_witness
 
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

@@ -33,6 +33,7 @@ type Checkpoint struct {
 	Origin string
 	Tree   tlog.Tree
 	Text   string
+	Raw    []byte // with the signatures
 }
 
 var errNotFound = errors.New("404 Not Found")
@@ -71,7 +72,7 @@ func (l Log) OpenCheckpoint(raw []byte) (Checkpoint, error) {
 	if err != nil {
 		return Checkpoint{}, fmt.Errorf("checkpoint root: %w", err)
 	}
-	return Checkpoint{Origin: lines[0], Tree: tlog.Tree{N: size, Hash: root}, Text: opened.Text}, nil
+	return Checkpoint{Origin: lines[0], Tree: tlog.Tree{N: size, Hash: root}, Text: opened.Text, Raw: raw}, nil
 }
 
 // get reads one resource of the log; a 404 is errNotFound, every other status than 200 another error.

@@ -100,7 +100,7 @@ func verdicts(log Log) map[string]error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	_, sumdb := Sumdb(ctx, log, SumdbOptions{})
-	_, torchwood := Torchwood(ctx, log, 0)
+	_, torchwood := Torchwood(ctx, log, nil, 0)
 	// More workers than bad resources: with fewer, Tessera's fsck waits for ever, and the deadline is the verdict.
 	return map[string]error{"sumdb": sumdb, "torchwood": torchwood, "fsck": Fsck(ctx, log, 8)}
 }

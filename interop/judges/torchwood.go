@@ -15,8 +15,9 @@ type TorchwoodReport struct {
 }
 
 // Torchwood judges a log by torchwood's client, which authenticates every tile and entry against the signed root, and reads
-// all entries. The log's own c2sp.org/tlog-proof answers for so many of them are verified with torchwood, too.
-func Torchwood(ctx context.Context, log Log, proofs int64) (TorchwoodReport, error) {
+// all entries. The log's own c2sp.org/tlog-proof answers for so many of them are verified with torchwood, too. Checkpoint and
+// proofs must satisfy the policy; nil is the log's key alone.
+func Torchwood(ctx context.Context, log Log, policyText []byte, proofs int64) (TorchwoodReport, error) {
 	var report TorchwoodReport
 	checkpoint, err := log.FetchCheckpoint(ctx)
 	if err != nil {
@@ -29,9 +30,15 @@ func Torchwood(ctx context.Context, log Log, proofs int64) (TorchwoodReport, err
 	if parsed.Tree != checkpoint.Tree || parsed.Origin != checkpoint.Origin {
 		return report, fmt.Errorf("torchwood reads the checkpoint as %v, sumdb as %v", parsed, checkpoint)
 	}
-	policy, err := torchwood.ParsePolicy([]byte("log " + log.VKey + "\nquorum none\n"))
+	if policyText == nil {
+		policyText = []byte("log " + log.VKey + "\nquorum none\n")
+	}
+	policy, err := torchwood.ParsePolicy(policyText)
 	if err != nil {
 		return report, fmt.Errorf("torchwood.ParsePolicy: %w", err)
+	}
+	if _, _, err := torchwood.VerifyCheckpoint(checkpoint.Raw, policy); err != nil {
+		return report, fmt.Errorf("torchwood.VerifyCheckpoint: %w", err)
 	}
 	fetcher, err := torchwood.NewTileFetcher(log.URL)
 	if err != nil {

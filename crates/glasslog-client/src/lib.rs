@@ -12,6 +12,7 @@ pub mod pin;
 pub mod scan;
 pub mod seen;
 pub mod verdict;
+pub mod witness;
 
 #[cfg(test)]
 mod testlog;

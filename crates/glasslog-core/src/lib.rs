@@ -1,8 +1,8 @@
 //! The transparency-log protocol as pure functions.
 //!
 //! Every C2SP specification that Glasslog speaks has one module here: [`hash`], [`merkle`], [`tile`],
-//! [`entry_bundle`], [`note`], [`checkpoint`], [`cosignature`], [`proof`], [`policy`] and
-//! [`witness`]. Nothing here does IO,
+//! [`entry_bundle`], [`note`], [`checkpoint`], [`cosignature`], [`proof`], [`policy`],
+//! [`witness`] and [`subtree`]. Nothing here does IO,
 //! reads a clock or draws randomness: callers hand in bytes, keys and the time, and are handed bytes and verdicts.
 //!
 //! Two habits hold throughout. What was only *parsed* and what was *verified* are different types
@@ -27,6 +27,7 @@ pub mod note;
 pub mod personality;
 pub mod policy;
 pub mod proof;
+pub mod subtree;
 pub mod tile;
 pub mod witness;
 

@@ -26,8 +26,8 @@ pub struct Node {
 /// an aligned start to the right edge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
-    start: u64,
-    end: u64,
+    pub(crate) start: u64,
+    pub(crate) end: u64,
 }
 
 impl Span {
@@ -60,7 +60,7 @@ impl Span {
     }
 
     /// Splits at the largest power of two that is smaller than the length (RFC 6962 §2.1); `None` for one leaf.
-    fn split(self) -> Option<(Span, Span)> {
+    pub(crate) fn split(self) -> Option<(Span, Span)> {
         let below = (self.end - self.start).checked_sub(1)?.checked_ilog2()?;
         let middle = self.start + (1 << below);
         Some((Span { start: self.start, end: middle }, Span { start: middle, end: self.end }))

@@ -140,7 +140,7 @@ pub fn origin_hash(origin: &str) -> String {
 }
 
 /// The first line without its newline, and what follows it.
-fn next_line(bytes: &[u8]) -> Option<(&str, &[u8])> {
+pub(crate) fn next_line(bytes: &[u8]) -> Option<(&str, &[u8])> {
     let end = bytes.iter().position(|byte| *byte == b'\n')?;
     let (line, rest) = bytes.split_at_checked(end)?;
     Some((core::str::from_utf8(line).ok()?, rest.get(1..)?))

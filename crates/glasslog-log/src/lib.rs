@@ -9,7 +9,8 @@
 //!    one transaction, and acknowledges: from here on the index is durable and never another's (`sequence`).
 //! 4. *Integrate*: another thread hashes the slots into tiles and bundles and writes what fills (`integrate`).
 //! 5. *Publish*: at each interval it asks the sequencer for a cut, makes everything below it durable, signs, records
-//!    the checkpoint, and puts it at the public path; whoever waits for publication is woken (`publish`).
+//!    the checkpoint, offers it to the witnesses (`quorum`, `witnesses`), and with their quorum puts it at the public
+//!    path; whoever waits for publication is woken (`publish`).
 //! 6. *Recover*: every start, clean or not, loads what was recorded, compares it with what is public, and goes on
 //!    with the same code (`recover`).
 //!
@@ -23,11 +24,14 @@ mod integrate;
 mod latest;
 mod pool;
 mod publish;
+mod quorum;
 mod read;
 mod rebuild;
 mod recover;
 mod sequence;
 mod shared;
+mod sign;
+mod witnesses;
 mod workers;
 
 use std::{sync::Arc, time::Duration};
@@ -42,6 +46,7 @@ pub use pool::Permit;
 pub use read::ReadError;
 pub use rebuild::{Rebuilt, rebuild};
 pub use shared::{Failure, LogConfig, Progress, Stores};
+pub use witnesses::{Exchange, Received, Transport, WitnessStatus, Witnessing};
 pub use workers::{Stopped, Workers};
 
 use pool::Request;
@@ -104,7 +109,21 @@ impl Log {
     ///
     /// [`Failure`], with nothing signed that was not signed before.
     pub fn open(config: LogConfig, stores: Stores) -> Result<(Log, Workers), Failure> {
-        workers::start(config, stores).map(|(shared, workers)| (Log { shared }, workers))
+        workers::start(config, stores, None).map(|(shared, workers)| (Log { shared }, workers))
+    }
+
+    /// The same for a log whose checkpoints need cosignatures. Until a quorum has confirmed what it goes on from, adds are
+    /// pushed back and nothing is signed, while reads are answered.
+    ///
+    /// # Errors
+    ///
+    /// As [`Log::open`]; a contradiction by witnesses comes later, from [`Workers::failed`].
+    pub fn open_witnessed(
+        config: LogConfig,
+        stores: Stores,
+        witnessing: Witnessing,
+    ) -> Result<(Log, Workers), Failure> {
+        workers::start(config, stores, Some(witnessing)).map(|(shared, workers)| (Log { shared }, workers))
     }
 
     /// The log's origin.
@@ -117,6 +136,12 @@ impl Log {
     #[must_use]
     pub fn vkeys(&self) -> Vec<String> {
         self.shared.config.signers.iter().map(|signer| signer.verifier_key().to_string()).collect()
+    }
+
+    /// The vkeys of its own cosigners.
+    #[must_use]
+    pub fn cosigner_vkeys(&self) -> Vec<String> {
+        self.shared.config.cosigners.iter().map(|signer| signer.verifier_key().to_string()).collect()
     }
 
     /// The name of its schema (`ENTRY_SCHEMA`), if it has one.
@@ -153,6 +178,9 @@ impl Log {
     pub fn admit(&self, bytes: usize) -> Result<Permit, AddError> {
         if let Some(why) = self.shared.progress.stopped() {
             return Err(AddError::Stopped(Arc::clone(why)));
+        }
+        if let Some(why) = self.shared.progress.unconfirmed() {
+            return Err(AddError::push_back(why));
         }
         if self.shared.progress.backlog_bytes() > self.shared.config.backlog_max_bytes {
             return Err(AddError::push_back("integration is behind, its backlog is full"));

@@ -1,4 +1,4 @@
-//! Step 4, *publish*: cut, sign, record, make public.
+//! Step 5, *publish*: cut, sign, record, offer to witnesses (`quorum`), make public.
 
 use std::{
     io::ErrorKind,
@@ -14,7 +14,14 @@ use glasslog_store::{
     runs::RunError,
 };
 
-use crate::{Failure, housekeeping::Chore, integrate::Integrator, sequence, shared::Shared};
+use crate::{
+    Failure,
+    housekeeping::Chore,
+    integrate::Integrator,
+    quorum::{Public, Quorum, Recorded},
+    sequence,
+    shared::Shared,
+};
 
 /// How long to wait before a full disk is tried again.
 const FULL_DISK_PAUSE: Duration = Duration::from_secs(1);
@@ -25,11 +32,13 @@ pub(crate) struct Publisher {
     pub(crate) integrator: Integrator,
     pub(crate) epoch: Epoch,
     /// The last recorded checkpoint.
-    pub(crate) recorded: Option<SizedNote>,
+    pub(crate) recorded: Option<Recorded>,
     /// What stands at the public path.
-    pub(crate) public: Option<Bytes>,
+    pub(crate) public: Option<Public>,
     /// When the next checkpoint may be made.
     pub(crate) due_at: Instant,
+    /// What witnesses have said of the recorded checkpoint.
+    pub(crate) quorum: Quorum,
     /// Superseded partial objects go there.
     pub(crate) chores: std::sync::mpsc::Sender<Chore>,
 }
@@ -43,8 +52,8 @@ impl Publisher {
                 return Ok(());
             }
             let draining = self.log.progress.draining();
-            let mut look_again_at = match self.step(draining) {
-                Ok(()) => self.behind().then_some(self.due_at),
+            match self.step(draining) {
+                Ok(()) => {}
                 // Invariant 7: a write that fails before its commit is tried again; adds go on while there is room.
                 Err(full) if full.is_full_disk() && !draining => {
                     tracing::warn!(error = %crate::shared::chain(&full), "integration waits for disk space");
@@ -52,43 +61,65 @@ impl Publisher {
                     continue;
                 }
                 Err(fatal) => return Err(fatal),
-            };
-            if draining {
-                if !self.behind() {
-                    return Ok(());
-                }
-                look_again_at = Some(Instant::now());
             }
-            self.log.progress.wait(seen, look_again_at);
+            if draining && self.is_drained() {
+                return Ok(());
+            }
+            self.log.progress.wait(seen, self.look_again_at(draining));
         }
     }
 
-    /// What a start does before anything is acknowledged: the last recorded checkpoint is made public, unchanged; a new
-    /// log records its first, of size 0. What is sequenced beyond it is left to the ordinary path (invariant 5).
+    /// What a start does before anything is acknowledged: the last recorded checkpoint is offered or made public,
+    /// unchanged; a new log records its first, of size 0. What is sequenced beyond it is left to the ordinary path
+    /// (invariant 5).
     pub(crate) fn resume(&mut self) -> Result<(), Failure> {
         if self.recorded.is_none() {
             self.record(TreeSize::ZERO)?;
+        } else {
+            self.sign_by_todays_keys()?;
+            self.offer()?;
         }
-        match self.recorded.clone() {
-            // The file was replaced and the process died: what only this process knows is still to be said.
-            Some(recorded) if self.public.as_ref() == Some(&recorded.note) => self.announce(recorded),
-            _ => self.make_public(),
+        // The file was replaced and the process died: what only this process knows is still to be said.
+        if let Some(public) = &self.public {
+            self.announce(SizedNote { size: public.size, note: public.note.clone() })?;
         }
+        self.make_public()
     }
 
     /// One look at what there is to do.
     fn step(&mut self, draining: bool) -> Result<(), Failure> {
         self.integrator.integrate_to(self.log.progress.sequenced())?;
-        if self.behind() && (draining || Instant::now() >= self.due_at) {
+        self.make_public()?;
+        if self.may_sign() && self.behind() && (draining || Instant::now() >= self.next_cut_at()) {
             self.due_at = next_due(self.due_at, self.log.config.checkpoint_interval);
             self.record(sequence::cut(&self.log))?;
+            self.make_public()?;
         }
-        self.make_public()
+        Ok(())
     }
 
     /// Whether entries are sequenced that no recorded checkpoint covers.
     fn behind(&self) -> bool {
         self.recorded.as_ref().is_none_or(|recorded| recorded.size < self.log.progress.sequenced())
+    }
+
+    /// Whether the recorded checkpoint is the public one.
+    pub(crate) fn is_public(&self) -> bool {
+        let recorded = self.recorded.as_ref().map(|recorded| &recorded.text);
+        recorded == self.public.as_ref().map(|public| &public.text)
+    }
+
+    /// Whether nothing is left to be done that could be done.
+    fn is_drained(&self) -> bool {
+        let done = !self.behind() && (self.is_public() || self.has_waited());
+        done || !self.may_sign()
+    }
+
+    /// When to look again, if nobody reports before.
+    fn look_again_at(&self, draining: bool) -> Option<Instant> {
+        let cut_at = (self.may_sign() && self.behind())
+            .then(|| if draining { Instant::now() } else { self.next_cut_at() });
+        cut_at.into_iter().chain(self.quorum_deadlines()).min()
     }
 
     /// Makes everything below the cut durable, signs, and records the checkpoint before anyone sees it.
@@ -100,12 +131,14 @@ impl Publisher {
         let checkpoint =
             Checkpoint::new(&self.log.config.origin, self.integrator.size(), self.integrator.root());
         let signers: Vec<_> = self.log.config.signers.iter().map(AsRef::as_ref).collect();
-        let note = note::sign(&checkpoint.to_text(), &signers).map_err(Failure::Sign)?;
-        let recorded = SizedNote { size: checkpoint.size, note: Bytes::from(note) };
+        let text = checkpoint.to_text();
+        let note = Bytes::from(note::sign(&text, &signers).map_err(Failure::Sign)?);
         let previous = self.recorded.as_ref().map(|previous| previous.size);
-        self.log.state.record_checkpoint(self.epoch, previous, recorded.clone())?;
-        self.log.progress.set_recorded(recorded.size);
-        self.recorded = Some(recorded);
+        let sized = SizedNote { size: checkpoint.size, note: note.clone() };
+        self.log.state.record_checkpoint(self.epoch, previous, sized)?;
+        self.log.progress.set_recorded(checkpoint.size);
+        self.recorded = Some(Recorded { size: checkpoint.size, text, note });
+        self.offer()?;
         self.trim()
     }
 
@@ -116,23 +149,26 @@ impl Publisher {
         Ok(self.log.state.advance(self.epoch, Watermarks { objects_durable, trim_below })?)
     }
 
-    /// Puts the recorded checkpoint at the public path, unless it stands there.
+    /// Puts the recorded checkpoint at the public path once it has its quorum, and again with what is cosigned later.
     fn make_public(&mut self) -> Result<(), Failure> {
         let Some(recorded) = self.recorded.clone() else { return Ok(()) };
-        if self.public.as_ref() == Some(&recorded.note) {
+        let Some(note) = self.with_quorum(&recorded)? else { return Ok(()) };
+        let standing = self.public.as_ref().map(|public| &public.note);
+        if standing == Some(&note) {
             return Ok(());
         }
-        self.log.objects.swap_checkpoint(self.public.as_deref(), &recorded.note)?;
-        self.public = Some(recorded.note.clone());
-        self.announce(recorded)
+        self.log.objects.swap_checkpoint(standing.map(Bytes::as_ref), &note)?;
+        let Recorded { size, text, .. } = recorded;
+        self.public = Some(Public { size, text, note: note.clone() });
+        self.announce(SizedNote { size, note })
     }
 
     /// Says that a checkpoint is public: to the counters, the housekeeper, and everyone who waits for publication.
-    fn announce(&mut self, recorded: SizedNote) -> Result<(), Failure> {
-        let paths = Edge::objects_at(recorded.size).map(|path| path.to_string()).collect();
+    fn announce(&mut self, public: SizedNote) -> Result<(), Failure> {
+        let paths = Edge::objects_at(public.size).map(|path| path.to_string()).collect();
         let _the_housekeeper_has_ended = self.chores.send(Chore::Published { paths });
-        self.log.progress.set_published(recorded.size);
-        Ok(self.log.state.record_public(self.epoch, recorded)?)
+        self.log.progress.set_published(public.size);
+        Ok(self.log.state.record_public(self.epoch, public)?)
     }
 }
 

@@ -8,7 +8,7 @@ use glasslog_core::{
     Hash, LeafIndex, TreeSize,
     checkpoint::Checkpoint,
     hash::BatchHasher,
-    merkle::{InclusionProof, Node, inclusion_spans},
+    merkle::{ConsistencyProof, InclusionProof, Node, Span, consistency_spans, inclusion_spans},
     note::Note,
     proof::TlogProof,
     tile::{ResourcePath, TileId, TileTree},
@@ -93,6 +93,34 @@ impl Reader {
             Err(_) => Err(ReadError::Contradiction(format!(
                 "the tiles on the way from index {index} do not lead to the root signed for size {size}"
             ))),
+        }
+    }
+
+    /// The proof that the tree of `size` with this `root` continues our tree of `old`, verified.
+    pub(crate) fn consistency(
+        &self,
+        old: TreeSize,
+        size: TreeSize,
+        root: &Hash,
+    ) -> Result<ConsistencyProof, ReadError> {
+        let spans = consistency_spans(old, size).map_err(|why| ReadError::Contradiction(why.to_string()))?;
+        let node = |node: Node| self.node(size, node);
+        let hashes = spans.iter().map(|span| span.hash(node)).collect::<Result<Vec<_>, _>>()?;
+        let proof = ConsistencyProof(hashes);
+        match proof.verify(old, &self.root_at(old, size)?, size, root) {
+            Ok(()) => Ok(proof),
+            Err(_) => Err(ReadError::Contradiction(format!(
+                "the tiles do not show that the tree signed for size {size} continues the one of size {old}"
+            ))),
+        }
+    }
+
+    /// The root of our tree at `at`, from the tiles of the tree of `size`, which is no smaller.
+    pub(crate) fn root_at(&self, at: TreeSize, size: TreeSize) -> Result<Hash, ReadError> {
+        if at == TreeSize::ZERO {
+            Ok(Hash::EMPTY_ROOT)
+        } else {
+            Span::whole(at).hash(|node| self.node(size, node))
         }
     }
 

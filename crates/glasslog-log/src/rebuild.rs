@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use glasslog_core::{
     Hash, TreeSize,
-    checkpoint::Checkpoint,
+    checkpoint::{Checkpoint, VerifiedCheckpoint},
     tile::{BundleId, Edge, ResourcePath, TileId},
 };
 use glasslog_store::{
@@ -26,20 +26,28 @@ pub struct Rebuilt {
     pub size: TreeSize,
 }
 
-/// Makes a state that is behind (or empty) go on from the public checkpoint, once every entry, tile and hash below it
-/// is found intact. Missing tiles are written again.
+/// Makes a state that is behind (or empty) go on from the larger of the public checkpoint and `witnessed`, which a witness
+/// shows, once every entry, tile and hash below it is found intact. Missing tiles are written again.
 ///
 /// # Errors
 ///
 /// [`Failure`]; the state is unchanged then.
-pub fn rebuild(config: &LogConfig, stores: &Stores) -> Result<Rebuilt, Failure> {
-    let public = bind_and_read_public(config, stores)?
+pub fn rebuild(
+    config: &LogConfig,
+    stores: &Stores,
+    witnessed: Option<VerifiedCheckpoint>,
+) -> Result<Rebuilt, Failure> {
+    let public = bind_and_read_public(config, stores)?;
+    let public = public
+        .into_iter()
+        .chain(witnessed)
+        .max_by_key(VerifiedCheckpoint::size)
         .ok_or_else(|| Failure::System("there is no public checkpoint to recover from".into()))?;
     let view = stores.state.view()?;
     let checkpoint = public.checkpoint();
     if view.recorded.as_ref().is_some_and(|recorded| recorded.size >= checkpoint.size) {
         return Err(Failure::System(format!(
-            "the log state is not behind: it has recorded size {} and size {} is public",
+            "the log state is not behind: it has recorded size {}, and size {} is the largest that is public or witnessed",
             view.recorded.map_or(TreeSize::ZERO, |recorded| recorded.size),
             checkpoint.size
         )));
@@ -54,7 +62,7 @@ pub fn rebuild(config: &LogConfig, stores: &Stores) -> Result<Rebuilt, Failure> 
     regrow(config, stores, checkpoint)?;
     clear_beyond(stores, checkpoint.size)?;
     let epoch = stores.state.lease("glasslog recover")?;
-    let note = stores.objects.checkpoint()?.unwrap_or_default();
+    let note = Bytes::from(public.note().to_text());
     stores.state.adopt(epoch, SizedNote { size: checkpoint.size, note })?;
     stores.state.close()?;
     Ok(Rebuilt { head_before: view.head, size: checkpoint.size })

@@ -5,9 +5,9 @@ use std::{
     fmt::Write,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use glasslog_core::{TreeSize, checkpoint, hash::BatchHasher, note::Signer, personality::Personality};
@@ -20,7 +20,12 @@ use glasslog_store::{
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
-use crate::{Ack, AddError, latest::Duplicates, pool::Pool};
+use crate::{
+    Ack, AddError,
+    latest::Duplicates,
+    pool::Pool,
+    witnesses::{Panel, unix_time_s},
+};
 
 /// What a log is and how it behaves.
 pub struct LogConfig {
@@ -46,6 +51,10 @@ pub struct LogConfig {
     pub dedup: bool,
     /// How long a superseded partial tile stays after the full tile is public.
     pub partials_kept_for: Duration,
+    /// The log's own cosigners, of type 0x04 or 0x06 and named as the origin: they tell the time where nobody else does.
+    pub cosigners: Vec<Arc<dyn Signer>>,
+    /// After this time the own cosigners of an idle log sign again.
+    pub refresh_interval: Duration,
 }
 
 /// Where a log keeps things.
@@ -125,6 +134,8 @@ pub(crate) struct Shared {
     pub(crate) pool: Pool,
     pub(crate) progress: Counters,
     pub(crate) reader: crate::read::Reader,
+    /// The witnesses, if there are any to be asked.
+    pub(crate) panel: Option<Panel>,
     /// Why the log has stopped; whoever supervises it watches this.
     pub(crate) failure: watch::Sender<Option<Arc<str>>>,
 }
@@ -151,6 +162,10 @@ impl Shared {
     }
 }
 
+/// DESIGN §3, Start: nothing is acknowledged and nothing signed before.
+const UNCONFIRMED: &str =
+    "no quorum of witnesses has yet confirmed the last checkpoint that this log recorded";
+
 /// How long a refused add says that the next one would be refused too.
 const REFUSAL_HOLDS: Duration = Duration::from_secs(5);
 
@@ -167,6 +182,10 @@ pub(crate) struct Counters {
     backlog_left: AtomicU64,
     duplicates: AtomicU64,
     commits: AtomicU64,
+    /// A quorum of witnesses has not confirmed yet what this process goes on from.
+    unconfirmed: AtomicBool,
+    /// The newest recorded checkpoint has waited too long for its quorum.
+    without_quorum: AtomicBool,
     /// Why adds were refused, and when last.
     refusing: Mutex<Option<(Arc<str>, Instant)>>,
     stopped: OnceLock<Arc<str>>,
@@ -232,8 +251,7 @@ impl Counters {
     }
 
     pub(crate) fn set_published(&self, size: TreeSize) {
-        let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        self.published_at_unix_s.store(now_s, Ordering::Relaxed);
+        self.published_at_unix_s.store(unix_time_s(), Ordering::Relaxed);
         self.published.store(size.0, Ordering::Release);
     }
 
@@ -258,6 +276,20 @@ impl Counters {
             }
             *refusing = why.map(|why| (why.into(), Instant::now()));
         }
+    }
+
+    /// Why adds are refused until a quorum of witnesses has confirmed the state, if it has not.
+    pub(crate) fn unconfirmed(&self) -> Option<&'static str> {
+        self.unconfirmed.load(Ordering::Acquire).then_some(UNCONFIRMED)
+    }
+
+    pub(crate) fn set_unconfirmed(&self, unconfirmed: bool) {
+        self.unconfirmed.store(unconfirmed, Ordering::Release);
+    }
+
+    /// Gives what held before.
+    pub(crate) fn set_without_quorum(&self, without: bool) -> bool {
+        self.without_quorum.swap(without, Ordering::AcqRel)
     }
 
     /// Lets a waiting worker look again.
@@ -318,7 +350,12 @@ impl Counters {
             published: self.published(),
             pool_bytes,
             backlog_bytes: self.backlog_bytes(),
-            refusing: self.stopped().cloned().or_else(|| self.refused_lately()),
+            refusing: self
+                .stopped()
+                .cloned()
+                .or_else(|| self.unconfirmed().map(Arc::from))
+                .or_else(|| self.refused_lately()),
+            quorum: !self.without_quorum.load(Ordering::Acquire),
             duplicates: self.duplicates.load(Ordering::Relaxed),
             commits: self.commits.load(Ordering::Relaxed),
             published_at_unix_s: (published_at_unix_s > 0).then_some(published_at_unix_s),
@@ -343,6 +380,8 @@ pub struct Progress {
     pub backlog_bytes: u64,
     /// Why adds would be refused now, if they would.
     pub refusing: Option<Arc<str>>,
+    /// Whether the newest recorded checkpoint has its policy's quorum, or has not waited long for it.
+    pub quorum: bool,
     /// Duplicates answered since the start.
     pub duplicates: u64,
     /// Durable commits since the start.

@@ -17,10 +17,12 @@ use crate::{
     latest::Duplicates,
     pool::Pool,
     publish::Publisher,
+    quorum::{self, Public, Quorum, Recorded},
     read::Reader,
     recover::{Recovered, recover},
     sequence::Sequencer,
     shared::{Counters, LogConfig, Shared, Stores, chain},
+    witnesses::{Panel, Witnessing},
 };
 
 /// The running threads of a log. To be kept, watched ([`Workers::failed`]) and stopped ([`Workers::stop`]).
@@ -34,7 +36,7 @@ pub struct Workers {
     failed: watch::Receiver<Option<Arc<str>>>,
 }
 
-type Worker<T> = JoinHandle<Option<T>>;
+pub(crate) type Worker<T> = JoinHandle<Option<T>>;
 
 /// How far a log was when it stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +48,12 @@ pub struct Stopped {
 }
 
 /// Recovers the log and starts its threads.
-pub(crate) fn start(config: LogConfig, stores: Stores) -> Result<(Arc<Shared>, Workers), Failure> {
+pub(crate) fn start(
+    config: LogConfig,
+    stores: Stores,
+    witnessing: Option<Witnessing>,
+) -> Result<(Arc<Shared>, Workers), Failure> {
+    let start_unconfirmed = witnessing.as_ref().is_some_and(|witnessing| witnessing.start_unconfirmed);
     let Recovered { view, public, edge, recent, backlog_bytes } = recover(&config, &stores)?;
     let epoch = stores.state.lease(&format!("pid {}", std::process::id()))?;
     let (chores, chores_to_do) = mpsc::channel();
@@ -58,21 +65,25 @@ pub(crate) fn start(config: LogConfig, stores: Stores) -> Result<(Arc<Shared>, W
         objects: stores.objects,
         state: stores.state,
         failure: watch::Sender::new(None),
+        panel: witnessing.map(Panel::new),
         config,
     });
     log.progress.start_at(view.head, edge.size(), backlog_bytes);
+    quorum::close_the_gate(log.panel.as_ref(), start_unconfirmed, &log.progress);
 
     let doubtful_below = if view.unclean { view.head } else { TreeSize::ZERO };
     let mut publisher = Publisher {
         integrator: Integrator::new(Arc::clone(&log), edge, doubtful_below),
         epoch,
-        recorded: view.recorded,
-        public,
+        recorded: view.recorded.map(Recorded::of).transpose()?,
+        public: public.map(Public::of).transpose()?,
         due_at: Instant::now(),
+        quorum: Quorum::default(),
         chores: chores.clone(),
         log: Arc::clone(&log),
     };
     publisher.resume()?;
+    Panel::start(&log)?;
 
     let sequencer = Sequencer::new(Arc::clone(&log), recent, view.head);
     let housekeeper = Housekeeper::new(Arc::clone(&log), chores_to_do);
@@ -108,6 +119,9 @@ impl Workers {
         let recent = join(self.sequencer);
         self.log.progress.drain();
         let published = join(self.publisher);
+        if let Some(panel) = &self.log.panel {
+            panel.end();
+        }
         self.log.duplicates.cancel_merges();
         let _it_has_ended = self.chores.send(Chore::End);
         let kept = join(self.housekeeper);
@@ -134,7 +148,7 @@ fn close(log: &Shared, recent: Recent, recorded: TreeSize) -> Result<(), Failure
 }
 
 /// A thread whose failure, or panic, stops the log.
-fn spawn<T: Send + 'static>(
+pub(crate) fn spawn<T: Send + 'static>(
     name: &'static str,
     log: &Arc<Shared>,
     run: impl FnOnce() -> Result<T, Failure> + Send + 'static,
@@ -154,6 +168,6 @@ fn spawn<T: Send + 'static>(
         .map_err(|why| Failure::other("cannot start a thread", why))
 }
 
-fn join<T>(worker: Worker<T>) -> Option<T> {
+pub(crate) fn join<T>(worker: Worker<T>) -> Option<T> {
     worker.join().ok().flatten()
 }

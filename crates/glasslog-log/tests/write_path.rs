@@ -216,7 +216,7 @@ fn a_state_that_is_behind_is_refused_and_rebuilt() {
     let Err(refused) = Log::open(config(), memory.stores.clone()) else { panic!("a fork was allowed") };
     assert!(matches!(refused, Failure::Behind { .. }), "{refused}");
 
-    let rebuilt = glasslog_log::rebuild(&config(), &memory.stores).unwrap();
+    let rebuilt = glasslog_log::rebuild(&config(), &memory.stores, None).unwrap();
     assert_eq!((rebuilt.head_before, rebuilt.size), (TreeSize(0), TreeSize(600)));
     memory.restart();
     let (log, workers) = memory.open();

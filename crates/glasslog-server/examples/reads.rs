@@ -45,6 +45,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         backlog_max_bytes: 256 << 20,
         dedup: true,
         partials_kept_for: Duration::from_secs(300),
+        cosigners: Vec::new(),
+        refresh_interval: Duration::from_secs(300),
     };
     let stores = Stores {
         objects: Arc::new(MemoryObjects::default()),

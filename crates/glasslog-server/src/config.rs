@@ -94,8 +94,6 @@ pub struct Mount {
     pub prefix: String,
     /// The value of the label `log` of its metrics.
     pub label: String,
-    /// The witness policy in force, as a c2sp.org/tlog-policy text, if there is one.
-    pub policy: Option<String>,
     /// Whether the log is closed for ever: writes get 410.
     pub frozen: bool,
     /// The repositories that its schema accepts (`ENTRY_REPOS`); empty: all.
@@ -107,6 +105,6 @@ impl Mount {
     #[must_use]
     pub fn at_root(log: Log) -> Mount {
         let label = log.origin().to_owned();
-        Mount { log, prefix: String::new(), label, policy: None, frozen: false, repos: Vec::new() }
+        Mount { log, prefix: String::new(), label, frozen: false, repos: Vec::new() }
     }
 }

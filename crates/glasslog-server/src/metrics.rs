@@ -7,7 +7,7 @@ use std::{
 };
 
 use glasslog_http::answer::uncached;
-use glasslog_log::{Ack, Log, Progress};
+use glasslog_log::{Ack, Log, Progress, WitnessStatus};
 use http::{HeaderValue, StatusCode};
 use prometheus_client::{
     collector::Collector,
@@ -243,12 +243,61 @@ impl Collector for LogState {
         each("refusing", "1 while adds are refused", |progress| {
             Some(u64::from(progress.refusing.is_some()))
         })?;
+        each("quorum", "0 while the newest signed checkpoint waits in vain for its quorum", |progress| {
+            Some(u64::from(progress.quorum))
+        })?;
 
         let mut commits =
             encoder.encode_descriptor("commits", "Durable commits since start", None, MetricType::Counter)?;
         for (label, progress) in &all {
             let labels = [("log", *label)];
             ConstCounter::new(progress.commits).encode(commits.encode_family(&labels)?)?;
+        }
+        self.encode_witnesses(&mut encoder)
+    }
+}
+
+impl LogState {
+    fn encode_witnesses(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let all: Vec<(&str, WitnessStatus)> = self
+            .logs
+            .iter()
+            .flat_map(|(label, log)| log.witnesses().into_iter().map(|witness| (label.as_str(), witness)))
+            .collect();
+        if all.is_empty() {
+            return Ok(());
+        }
+        let mut each = |name: &str, help: &str, value: fn(&WitnessStatus) -> Option<u64>| {
+            let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            all.iter()
+                .filter_map(|(label, witness)| Some((label, &witness.name, value(witness)?)))
+                .try_for_each(|(label, name, value)| {
+                    gauge(&mut metric, &[("log", label), ("witness", name)], value)
+                })
+        };
+        each("witness_size", "The size that a witness holds", |witness| witness.held.map(|size| size.0))?;
+        each("witness_cosigned_unixtime", "The time of a witness's last cosignature", |witness| {
+            witness.cosigned_at_unix_s
+        })?;
+        each(
+            "witness_contradicts",
+            "1 while a witness says that this log is not what it has seen",
+            |witness| Some(u64::from(witness.contradicts)),
+        )?;
+        each("witness_latency_milliseconds", "How long a witness's last answer took", |witness| {
+            witness.latency.and_then(|latency| u64::try_from(latency.as_millis()).ok())
+        })?;
+        let mut answers = encoder.encode_descriptor(
+            "witness_answers",
+            "Answers of a witness by what they were worth",
+            None,
+            MetricType::Counter,
+        )?;
+        for (label, witness) in &all {
+            for (answer, count) in &witness.answers {
+                let labels = [("log", *label), ("witness", &witness.name), ("answer", answer)];
+                ConstCounter::new(*count).encode(answers.encode_family(&labels)?)?;
+            }
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! `/ready` and `/log.json`: how far the log is, and what it is.
 
 use glasslog_http::answer::{json, json_with_status};
+use glasslog_log::WitnessStatus;
 use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -35,8 +36,38 @@ pub(crate) struct Readiness {
     backlog_bytes: u64,
     /// Seconds since the public checkpoint was published; null before the first.
     checkpoint_age_seconds: Option<u64>,
-    /// Whether the newest signed checkpoint has the cosignatures that its policy demands.
+    /// Whether the newest signed checkpoint has the cosignatures that its policy demands, or has not waited long for them.
     quorum: bool,
+    /// Each witness that is asked.
+    witnesses: Vec<Witness>,
+}
+
+/// What a witness answered.
+#[derive(Serialize, ToSchema)]
+struct Witness {
+    name: String,
+    url: String,
+    /// The size that it holds, as far as is known.
+    size: Option<u64>,
+    /// Whether it has cosigned the newest signed checkpoint.
+    cosigned: bool,
+    /// The time of its last cosignature, in seconds since 1970.
+    cosigned_at: Option<u64>,
+    /// Why its last answer was no cosignature; null if it was one.
+    trouble: Option<String>,
+}
+
+impl Witness {
+    fn of(status: WitnessStatus) -> Witness {
+        Witness {
+            name: status.name,
+            url: status.url,
+            size: status.held.map(|size| size.0),
+            cosigned: status.has_cosigned,
+            cosigned_at: status.cosigned_at_unix_s,
+            trouble: status.trouble,
+        }
+    }
 }
 
 impl Readiness {
@@ -54,8 +85,8 @@ impl Readiness {
             pool_bytes: progress.pool_bytes,
             backlog_bytes: progress.backlog_bytes,
             checkpoint_age_seconds: checkpoint_age(&progress),
-            // Without witnesses nothing is missing; with them, what is recorded becomes public at quorum.
-            quorum: site.mount.policy.is_none() || progress.published >= progress.recorded,
+            quorum: progress.quorum,
+            witnesses: site.log.witnesses().into_iter().map(Witness::of).collect(),
         }
     }
 
@@ -96,7 +127,7 @@ pub(crate) struct Description {
     origin: String,
     /// Where the world reaches it; null when the server was not told.
     url: Option<String>,
-    /// The keys that sign its checkpoints, the current one first, as c2sp.org/signed-note vkeys.
+    /// The keys that sign its checkpoints, the current one first, then its own cosigners, as c2sp.org/signed-note vkeys.
     vkeys: Vec<String>,
     /// The witness policy in force, as a c2sp.org/tlog-policy text.
     policy: Option<String>,
@@ -135,8 +166,8 @@ pub(crate) fn log_json(app: &App, site: &Site) -> Answer {
     json(&Description {
         origin: site.log.origin().to_owned(),
         url: app.url_of(site),
-        vkeys: site.log.vkeys(),
-        policy: site.mount.policy.clone(),
+        vkeys: [site.log.vkeys(), site.log.cosigner_vkeys()].concat(),
+        policy: site.log.policy_text().as_deref().map(str::to_owned),
         frozen: site.mount.frozen,
         personality: site.log.schema(),
         map_fn: None,

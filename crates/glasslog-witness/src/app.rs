@@ -34,6 +34,7 @@ use crate::{
     logs::{Budget, Entry, LogTable},
     metrics::{Metrics, Outcome},
     refusal::Refusal,
+    sign_subtree::{self, sign_subtree},
     slots::Slots,
     submit::add_checkpoint,
 };
@@ -94,6 +95,8 @@ pub(crate) struct Parts {
 pub(crate) enum Access {
     /// The witness.
     Public,
+    /// The same, through a bastion.
+    Bastion,
     /// `/metrics` and `/health` alone.
     Metrics,
 }
@@ -121,13 +124,16 @@ impl Handler for Door {
     }
 
     fn connection(&self, open: bool) {
-        self.app.metrics.connections.inc_by(if open { 1 } else { -1 });
+        let metrics = &self.app.metrics;
+        let gauge = if self.access == Access::Bastion { &metrics.bastions } else { &metrics.connections };
+        gauge.inc_by(if open { 1 } else { -1 });
     }
 }
 
 /// What a path names. Paths are compared as they were sent.
 enum Target {
     AddCheckpoint,
+    SignSubtree,
     /// The hash of an origin, as text.
     Checkpoint(String),
     Page,
@@ -144,6 +150,7 @@ impl Target {
             "/metrics" if access == Access::Metrics || public_metrics => Some(Target::Metrics),
             _ if access == Access::Metrics => None,
             "/add-checkpoint" => Some(Target::AddCheckpoint),
+            "/sign-subtree" => Some(Target::SignSubtree),
             "/" => Some(Target::Page),
             "/witness.v0.json" => Some(Target::Description),
             "/ready" => Some(Target::Ready),
@@ -201,7 +208,9 @@ impl App {
     ) -> Result<Answer, Refusal> {
         match (&target, request.method()) {
             (Target::AddCheckpoint, &Method::POST) => return add_checkpoint(self, peer, request).await,
-            (Target::AddCheckpoint, _) => return Err(Refusal::method(WRITES)),
+            (Target::SignSubtree, _) if !sign_subtree::is_supported(self) => return Err(Refusal::not_found()),
+            (Target::SignSubtree, &Method::POST) => return sign_subtree(self, peer, request).await,
+            (Target::AddCheckpoint | Target::SignSubtree, _) => return Err(Refusal::method(WRITES)),
             (_, &Method::GET | &Method::HEAD) => {}
             (_, &Method::OPTIONS) => return Ok(preflight()),
             _ => return Err(Refusal::method(READS)),
@@ -218,7 +227,7 @@ impl App {
                 self.slots.cosigned(),
                 self.logs.key_changes(),
             )),
-            Target::AddCheckpoint => Err(Refusal::not_found()),
+            Target::AddCheckpoint | Target::SignSubtree => Err(Refusal::not_found()),
         };
         // What can be read, pages of every site may read; also that there is nothing.
         let mut answer = answer.unwrap_or_else(Refusal::into_answer);

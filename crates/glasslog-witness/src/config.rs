@@ -11,7 +11,7 @@ use glasslog_http::{rate::Rate, serve::ConnectionLimits};
 use ipnet::IpNet;
 use tokio::net::TcpListener;
 
-use crate::{WitnessError, logs::LogTable, state::WitnessState};
+use crate::{WitnessError, bastion::Bastions, logs::LogTable, state::WitnessState};
 
 /// Tells the time, in seconds since 1970.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -28,6 +28,8 @@ pub struct WitnessConfig {
     pub listener: TcpListener,
     /// A second listener that answers only `/metrics` and `/health`. With it, the first no longer answers `/metrics`.
     pub metrics_listener: Option<TcpListener>,
+    /// The bastions that it can be reached through besides, if any.
+    pub bastions: Option<Bastions>,
     /// Its keys, of types 0x04 and 0x06, at least one, all different. All of them sign what they can.
     pub signers: Vec<Arc<dyn Signer>>,
     /// What it must not forget.

@@ -4,11 +4,12 @@
 //! To follow a checkpoint, read `submit.rs`, whose first lines name the steps; the verdict itself is a pure function,
 //! [`decide::decide`]; what must not be forgotten stands behind [`state::WitnessState`].
 //!
-//! What is absent: TLS (a proxy's work), fetching lists of logs (the command's), reading settings.
+//! What is absent: TLS on a listener (a proxy's work), fetching lists of logs (the command's), reading settings.
 #![forbid(unsafe_code)]
 
 mod about;
 mod app;
+pub mod bastion;
 mod commit;
 mod config;
 pub mod decide;
@@ -16,6 +17,7 @@ pub mod list;
 pub mod logs;
 mod metrics;
 mod refusal;
+mod sign_subtree;
 mod slots;
 pub mod state;
 mod submit;
@@ -28,12 +30,14 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 use glasslog_core::witness::origin_hash;
 use glasslog_http::serve::serve;
 use tokio::{
+    net::TcpListener,
     sync::{Semaphore, watch},
     task::JoinSet,
 };
 
 use crate::{
     app::{Access, App, Door, Parts},
+    bastion::Bastions,
     commit::{Committer, Committing},
     logs::LogTable,
     metrics::Metrics,
@@ -86,6 +90,7 @@ pub async fn run(
     let WitnessConfig {
         listener,
         metrics_listener,
+        bastions,
         signers,
         state,
         logs,
@@ -94,7 +99,7 @@ pub async fn run(
         trusted_proxies,
         clock,
     } = config;
-    let keys = config::check_signers(&signers)?;
+    let keys = logs.checking(config::check_signers(&signers)?);
     let slots = load(state.clone(), &logs).await?;
     let metrics = Metrics::new();
     let (committer, committing) =
@@ -115,16 +120,31 @@ pub async fn run(
     let app = Arc::new(App::new(parts, limits));
 
     let (stop, stopping) = watch::channel(false);
-    let door = |access| Arc::new(Door { app: app.clone(), access });
-    let limits = app.limits.connections.clone();
     let mut workers = Workers::default();
-    workers.supervise("listener", serve(door(Access::Public), listener, limits.clone(), stopping.clone()));
-    if let Some(listener) = metrics_listener {
-        workers
-            .supervise("metrics listener", serve(door(Access::Metrics), listener, limits, stopping.clone()));
-    }
+    open_doors(&app, &mut workers, listener, metrics_listener, bastions, &stopping);
     workers.supervise("sweeper", sweep(app.clone(), stopping));
     supervise(app, workers, committing, stop, shutdown).await
+}
+
+/// Starts whatever requests come in by.
+fn open_doors(
+    app: &Arc<App>,
+    workers: &mut Workers,
+    listener: TcpListener,
+    metrics_listener: Option<TcpListener>,
+    bastions: Option<Bastions>,
+    stopping: &watch::Receiver<bool>,
+) {
+    let door = |access| Arc::new(Door { app: app.clone(), access });
+    let serving =
+        |access, listener| serve(door(access), listener, app.limits.connections.clone(), stopping.clone());
+    workers.supervise("listener", serving(Access::Public, listener));
+    if let Some(listener) = metrics_listener {
+        workers.supervise("metrics listener", serving(Access::Metrics, listener));
+    }
+    if let Some(bastions) = bastions {
+        workers.supervise("bastions", bastions.serve(door(Access::Bastion), stopping.clone()));
+    }
 }
 
 /// Ends in the order in which things rest on each other: connections, decisions, the committing thread.

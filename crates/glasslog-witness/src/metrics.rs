@@ -95,6 +95,7 @@ struct KindLabel {
 pub(crate) struct Metrics {
     registry: Registry,
     requests: Family<OutcomeLabel, Counter>,
+    subtree_requests: Family<OutcomeLabel, Counter>,
     seconds: Histogram,
     commit_seconds: Histogram,
     commit_swaps: Histogram,
@@ -103,6 +104,8 @@ pub(crate) struct Metrics {
     pub(crate) cosignatures: Counter,
     /// Connections open now.
     pub(crate) connections: Gauge<i64, AtomicI64>,
+    /// Bastions that requests can come from now.
+    pub(crate) bastions: Gauge<i64, AtomicI64>,
     logs: Gauge<i64, AtomicI64>,
     logs_disabled: Gauge<i64, AtomicI64>,
     logs_cosigned: Gauge<i64, AtomicI64>,
@@ -118,6 +121,7 @@ impl Metrics {
         let metrics = Metrics {
             registry: Registry::default(),
             requests: Family::default(),
+            subtree_requests: Family::default(),
             seconds: latencies(),
             commit_seconds: latencies(),
             commit_swaps: Histogram::new(
@@ -126,6 +130,7 @@ impl Metrics {
             evidence: Family::default(),
             cosignatures: Counter::default(),
             connections: Gauge::default(),
+            bastions: Gauge::default(),
             logs: Gauge::default(),
             logs_disabled: Gauge::default(),
             logs_cosigned: Gauge::default(),
@@ -140,12 +145,15 @@ impl Metrics {
         let mut registry = Registry::with_prefix("glasslog_witness");
         let Metrics { requests, seconds, commit_seconds, commit_swaps, evidence, .. } = self;
         registry.register("requests", "Requests to add-checkpoint by what came of them", requests.clone());
+        let subtrees = self.subtree_requests.clone();
+        registry.register("subtree_requests", "Requests to sign-subtree by what came of them", subtrees);
         registry.register("request_seconds", "Time from a request's head to its answer", seconds.clone());
         registry.register("commit_seconds", "Time that a durable commit takes", commit_seconds.clone());
         registry.register("commit_swaps", "Checkpoints that one commit makes durable", commit_swaps.clone());
         registry.register("fork_evidence", "Checkpoints by which a log contradicts itself", evidence.clone());
         registry.register("cosignatures", "Cosignatures that left", self.cosignatures.clone());
         registry.register("http_connections", "Connections open now", self.connections.clone());
+        registry.register("bastions", "Bastions that are connected to now", self.bastions.clone());
         registry.register("logs", "Logs that are known", self.logs.clone());
         registry.register(
             "logs_disabled",
@@ -175,6 +183,10 @@ impl Metrics {
     pub(crate) fn answered(&self, outcome: Outcome, took: Duration) {
         self.requests.get_or_create(&OutcomeLabel { outcome: outcome.label() }).inc();
         self.seconds.observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn subtree_answered(&self, outcome: Outcome) {
+        self.subtree_requests.get_or_create(&OutcomeLabel { outcome: outcome.label() }).inc();
     }
 
     pub(crate) fn committed(&self, swaps: usize, took: Duration) {

@@ -4,6 +4,7 @@ use std::{borrow::Cow, time::Duration};
 
 use glasslog_core::{
     TreeSize,
+    note::SignError,
     witness::{AddCheckpointError, SIZE_CONTENT_TYPE, size_body},
 };
 use glasslog_http::{
@@ -62,6 +63,13 @@ impl Refusal {
     pub(crate) fn unavailable(message: impl Into<Cow<'static, str>>, retry_after: Duration) -> Refusal {
         let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, Outcome::Unavailable, message);
         Refusal { retry_after: Some(retry_after), ..refusal }
+    }
+
+    /// A key that cannot be used; the operator is told why.
+    pub(crate) fn cannot_cosign(error: &SignError) -> Refusal {
+        tracing::error!(%error, "cannot cosign");
+        let message = "a key of this witness cannot be used now; its operator has been told";
+        Refusal::unavailable(message, Duration::from_secs(10))
     }
 
     pub(crate) fn stopping() -> Refusal {

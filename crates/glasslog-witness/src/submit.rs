@@ -29,6 +29,7 @@ use glasslog_http::{
 };
 use http::{Request, StatusCode};
 use hyper::body::Incoming;
+use tokio::sync::SemaphorePermit;
 
 use crate::{
     app::App,
@@ -72,16 +73,7 @@ struct Cosigned {
 }
 
 async fn answer(app: &Arc<App>, peer: IpAddr, request: Request<Incoming>) -> Result<Cosigned, Refusal> {
-    app.admit_client(client_address(peer, request.headers(), &app.trusted_proxies))?;
-    let body = request.into_body();
-    let reserved = body::reservation(&body, MAX_ADD_CHECKPOINT_BYTES)?;
-    let large = match reserved > SMALL_BODY_BYTES {
-        true => Some(app.large_bodies.try_acquire().map_err(|_| {
-            Refusal::unavailable("too many long requests at once; try again", Duration::from_secs(1))
-        })?),
-        false => None,
-    };
-    let bytes = body::read(body, reserved, MAX_ADD_CHECKPOINT_BYTES, app.limits.body_timeout).await?;
+    let (bytes, large) = receive(app, peer, request).await?;
     let in_flight = app.in_flight.clone().acquire_owned().await.map_err(|_| Refusal::stopping())?;
     let work = app.clone();
     let task = tokio::spawn(async move {
@@ -104,6 +96,26 @@ async fn answer(app: &Arc<App>, peer: IpAddr, request: Request<Incoming>) -> Res
             Duration::from_secs(5),
         )),
     }
+}
+
+/// Counts the request, and reads its body within its bounds; while what is given besides is kept, few other long bodies
+/// are read.
+pub(crate) async fn receive<'a>(
+    app: &'a App,
+    peer: IpAddr,
+    request: Request<Incoming>,
+) -> Result<(Bytes, Option<SemaphorePermit<'a>>), Refusal> {
+    app.admit_client(client_address(peer, request.headers(), &app.trusted_proxies))?;
+    let body = request.into_body();
+    let reserved = body::reservation(&body, MAX_ADD_CHECKPOINT_BYTES)?;
+    let large = match reserved > SMALL_BODY_BYTES {
+        true => Some(app.large_bodies.try_acquire().map_err(|_| {
+            Refusal::unavailable("too many long requests at once; try again", Duration::from_secs(1))
+        })?),
+        false => None,
+    };
+    let bytes = body::read(body, reserved, MAX_ADD_CHECKPOINT_BYTES, app.limits.body_timeout).await?;
+    Ok((bytes, large))
 }
 
 impl App {
@@ -228,11 +240,7 @@ fn cosign_with(
             Ok(line) => cosignatures.push(line),
             // ML-DSA-44 cosignatures do not cover extension lines, so none is made over a text that has them.
             Err(SignError::NotCovered { .. }) => {}
-            Err(error) => {
-                tracing::error!(%error, "cannot cosign");
-                let message = "a key of this witness cannot be used now; its operator has been told";
-                return Err(Refusal::unavailable(message, Duration::from_secs(10)));
-            }
+            Err(error) => return Err(Refusal::cannot_cosign(&error)),
         }
     }
     if cosignatures.is_empty() {

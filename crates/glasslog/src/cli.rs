@@ -7,11 +7,11 @@ use clap::{Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
 use crate::{
     bench, config, demo,
     exit::{Exit, Failed, OrExit, Outcome},
-    fsck, ingest, keys,
+    fsck, ingest, keys, log_stanza,
     output::{Colour, Output},
     recover, serve,
     settings::{layers, values},
-    verify,
+    verify, witness,
 };
 
 /// Transparency log for package ecosystems.
@@ -94,6 +94,8 @@ pub enum Command {
     Demo(demo::DemoArgs),
     /// Run a log; an empty directory is enough
     Serve(Box<serve::ServeArgs>),
+    /// Run a witness, which cosigns what logs publish; an empty directory is enough
+    Witness(Box<witness::WitnessArgs>),
     /// Submit what a channel lists
     #[command(subcommand)]
     Ingest(ingest::IngestCommand),
@@ -109,6 +111,8 @@ pub enum Command {
     /// Make and show signing keys
     #[command(subcommand)]
     Key(keys::KeyCommand),
+    /// Print what a log's operator sends to witnesses: a stanza of their list of logs
+    LogStanza(log_stanza::LogStanzaArgs),
     /// Explain the settings
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -156,12 +160,14 @@ fn dispatch(command: Command, out: &Output) -> Outcome {
         match command {
             Command::Demo(args) => demo::run(args, out).await,
             Command::Serve(args) => serve::run(*args, out).await,
+            Command::Witness(args) => witness::run(*args, out).await,
             Command::Ingest(command) => ingest::run(command, out).await,
             Command::Verify(command) => verify::run(command, out).await,
             Command::Fsck(args) => fsck::run(args, out).await,
             Command::Bench(args) => bench::run(args, out).await,
             Command::Recover(args) => recover::run(args, out).await,
             Command::Key(command) => keys::run(command, out),
+            Command::LogStanza(args) => log_stanza::run(args, out).await,
             Command::Config(command) => config::run(command, out),
             Command::Completions(_) => Ok(Exit::Ok),
         }
@@ -223,6 +229,11 @@ mod tests {
             "key show",
             "config check",
             "demo --once",
+            "key new example.org/w --type witness-ml-dsa",
+            "key rotate --dir D",
+            "key rotate --finish --dir D",
+            "log-stanza --dir D --contact C",
+            "witness --listen A --database-url U --private-key SKEY --log O=V --log P=W",
         ] {
             let args = std::iter::once("glasslog").chain(line.split(' '));
             assert!(Cli::try_parse_from(args).is_ok(), "{line}");

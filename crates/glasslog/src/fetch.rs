@@ -29,7 +29,7 @@ pub use memory::Memory;
 pub use observe::{Observed, observe, weigh};
 pub use target::{HOW_TO_PIN, Target};
 
-pub(crate) use target::{read_bounded, state_directory};
+pub(crate) use target::{read_at_most, read_bounded, state_directory};
 
 /// Tiles that are fetched at once for one proof.
 const TILES_AT_ONCE: usize = 8;

@@ -1,5 +1,7 @@
 //! Signing keys: made from the system's randomness, kept in files that only their owner reads, shown by their public half.
 
+pub(crate) mod rotate;
+
 use std::{
     fs::{DirBuilder, File, OpenOptions},
     io::{self, Read, Write},
@@ -24,28 +26,69 @@ use crate::{
 /// The file in a log's directory that holds its key.
 pub const KEY_FILE: &str = "log.key";
 
+/// The file in a witness's directory that holds its 0x04 key.
+pub const WITNESS_KEY_FILE: &str = "witness.key";
+
+/// The file in a witness's directory that holds its 0x06 key.
+pub const WITNESS_ML_DSA_KEY_FILE: &str = "witness-ml-dsa.key";
+
 /// A key text is far shorter, whatever its name.
 const MAX_KEY_FILE_BYTES: u64 = 4096;
 
 /// `glasslog key …`.
 #[derive(Debug, Subcommand)]
 pub enum KeyCommand {
-    /// Make an Ed25519 key; its name is the origin of the log that will use it
+    /// Make a key; a log's is named as its origin, a witness's as its operator likes
     New {
         /// Name of the key, for example log.example.org/conda-forge
         name: String,
-        /// File to put it into, readable by its owner alone; nothing is overwritten
-        #[arg(long, value_name = "FILE", default_value = KEY_FILE)]
-        out: PathBuf,
+        /// What it signs
+        #[arg(long = "type", value_name = "TYPE", default_value = "log")]
+        kind: KeyType,
+        /// File to put it into, readable by its owner alone; nothing is overwritten [default: log.key, witness.key or witness-ml-dsa.key]
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
     },
     /// Show the public key that verifiers pin
     Show {
-        /// The key file; by default that of the log in --dir
+        /// The key file; by default that of the log, or those of the witness, in --dir
         file: Option<PathBuf>,
-        /// The log's directory
+        /// The directory of the log or witness
         #[arg(long, value_name = "DIR", default_value = DEFAULT_DIR)]
         dir: PathBuf,
     },
+    /// Change a log's key: from its next start on, a new key and the old one sign together
+    Rotate(Box<rotate::RotateArgs>),
+}
+
+/// What a key signs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum KeyType {
+    /// A log's checkpoints (Ed25519, 0x01)
+    Log,
+    /// Timestamped cosignatures, of a witness or of a log's own cosigner (Ed25519, 0x04)
+    Witness,
+    /// The same, also after quantum computers (ML-DSA-44, 0x06)
+    WitnessMlDsa,
+}
+
+impl KeyType {
+    fn algorithm(self) -> Algorithm {
+        match self {
+            KeyType::Log => Algorithm::Ed25519,
+            KeyType::Witness => Algorithm::CosignatureV1,
+            KeyType::WitnessMlDsa => Algorithm::MlDsa44,
+        }
+    }
+
+    /// The file that such a key is kept in unless another is named.
+    fn file(self) -> &'static str {
+        match self {
+            KeyType::Log => KEY_FILE,
+            KeyType::Witness => WITNESS_KEY_FILE,
+            KeyType::WitnessMlDsa => WITNESS_ML_DSA_KEY_FILE,
+        }
+    }
 }
 
 /// Runs `glasslog key …`.
@@ -54,30 +97,47 @@ pub enum KeyCommand {
 ///
 /// [`Failed`] with 5 when a file cannot be read or written, 64 for a name that no key can have.
 pub fn run(command: KeyCommand, out: &Output) -> Outcome {
-    let (key, file) = match command {
-        KeyCommand::New { name, out: file } => {
-            let key = generate(&name).or_exit(Exit::Usage)?;
+    match command {
+        KeyCommand::New { name, kind, out: file } => {
+            let file = file.unwrap_or_else(|| PathBuf::from(kind.file()));
+            let key = generate_of_type(&name, kind.algorithm()).or_exit(Exit::Usage)?;
             save(&file, &key)?;
             out.note(format_args!(
                 "The secret half is in {}: whoever has it can sign as {name}.",
                 file.display()
             ));
-            (key, file)
+            show(&key, &file, out);
         }
         KeyCommand::Show { file, dir } => {
-            let file = file.unwrap_or_else(|| dir.join(KEY_FILE));
-            (load(&file)?, file)
+            for file in file.map_or_else(|| of_directory(&dir), |file| vec![file]) {
+                show(&load(&file)?, &file, out);
+            }
         }
-    };
+        KeyCommand::Rotate(args) => return rotate::run(*args, out),
+    }
+    Ok(Exit::Ok)
+}
+
+/// The key files of a log's directory, or of a witness's.
+fn of_directory(dir: &Path) -> Vec<PathBuf> {
+    let log = dir.join(KEY_FILE);
+    let witness = [WITNESS_KEY_FILE, WITNESS_ML_DSA_KEY_FILE].map(|file| dir.join(file));
+    let found: Vec<_> = witness.into_iter().filter(|file| !log.exists() && file.exists()).collect();
+    if found.is_empty() { vec![log] } else { found }
+}
+
+fn show(key: &SecretKey, file: &Path, out: &Output) {
     let vkey = key.verifier_key();
     out.line(out.paint(Tone::Strong, vkey));
-    out.json(&Shown { name: vkey.name(), vkey: vkey.to_string(), file: &file });
-    Ok(Exit::Ok)
+    let signature_type = format!("0x{:02x}", vkey.algorithm().type_byte());
+    out.json(&Shown { name: vkey.name(), signature_type, vkey: vkey.to_string(), file });
 }
 
 #[derive(Serialize)]
 struct Shown<'a> {
     name: &'a str,
+    #[serde(rename = "type")]
+    signature_type: String,
     vkey: String,
     file: &'a Path,
 }
@@ -129,9 +189,13 @@ pub fn generate(name: &str) -> anyhow::Result<SecretKey> {
 ///
 /// As [`generate`].
 pub fn generate_of_type(name: &str, algorithm: Algorithm) -> anyhow::Result<SecretKey> {
+    Ok(from_seed(name, algorithm, &*new_seed()?)?)
+}
+
+fn new_seed() -> Result<Zeroizing<[u8; 32]>, KeyFileError> {
     let mut seed = Zeroizing::new([0; 32]);
     getrandom::fill(seed.as_mut()).map_err(KeyFileError::Random)?;
-    Ok(from_seed(name, algorithm, &seed)?)
+    Ok(seed)
 }
 
 /// Writes a key that only the owner can read (0600), durably and as a whole; what stands at `path` stays.
@@ -194,6 +258,24 @@ pub fn parse(text: &str) -> Result<SecretKey, KeyError> {
         }
         Algorithm::Ed25519 | Algorithm::CosignatureV1 => text.trim().parse(),
     }
+}
+
+/// Key texts with commas between them, in their order. A key's name may hold a comma, but no `+`.
+///
+/// # Errors
+///
+/// [`KeyError`] of the first that is none.
+pub fn parse_several(text: &str) -> Result<Vec<SecretKey>, KeyError> {
+    const BEGIN: &str = "PRIVATE+KEY+";
+    let mut parts = text.split(BEGIN);
+    if parts.next().is_none_or(|before| !before.trim().is_empty()) {
+        return Err(KeyError::NotASecretKey);
+    }
+    let between = |c: char| c == ',' || c.is_whitespace();
+    let keys: Vec<_> = parts
+        .map(|part| parse(&Zeroizing::new([BEGIN, part.trim_end_matches(between)].concat())))
+        .collect::<Result<_, _>>()?;
+    if keys.is_empty() { Err(KeyError::NotASecretKey) } else { Ok(keys) }
 }
 
 /// Checks ML-DSA-44 signatures with aws-lc-rs.
@@ -374,6 +456,19 @@ mod tests {
         let signer = cosigner(&key).unwrap();
         assert_eq!(signer.verifier_key().algorithm(), Algorithm::CosignatureV1);
         assert_eq!(signer.verifier_key().public_key(), key.verifier_key().public_key());
+    }
+
+    #[test]
+    fn several_key_texts_stand_in_one_setting() {
+        let (a, b) = (generate("a,b").unwrap(), generate_of_type("c", Algorithm::MlDsa44).unwrap());
+        let text = format!(" {},\n {} ", a.to_text().as_str(), b.to_text().as_str());
+        let vkeys: Vec<_> =
+            parse_several(&text).unwrap().iter().map(|key| key.verifier_key().clone()).collect();
+        assert_eq!(vkeys, [a.verifier_key().clone(), b.verifier_key().clone()]);
+        for wrong in ["", " ", "x", "x,PRIVATE+KEY+a", "PRIVATE+KEY+a+00000000+AAAA", &text.replace('+', "")]
+        {
+            assert!(parse_several(wrong).is_err(), "{wrong}");
+        }
     }
 
     /// aws-lc-rs signs, the `ml-dsa` crate derives the same key from the seed and agrees; and the other way round.

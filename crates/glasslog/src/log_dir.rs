@@ -5,7 +5,7 @@
 //! DIR/state/     what is sequenced and not yet everywhere else (DATABASE_URL moves it)
 //! DIR/index/     derived, rebuilt when missing: duplicates/
 //! DIR/tmp/       files on their way to public/; FS_ROOT.tmp/ when that moves it
-//! DIR/log.key    the signing key, 0600
+//! DIR/log.key    the signing key, 0600; while it is being changed, log-old.key signs too (`keys::rotate`)
 //! DIR/format     the version of all this; a newer one is refused
 //! DIR/lock       held by the process that writes; a second one beside FS_ROOT when that moves it
 //! ```
@@ -21,8 +21,9 @@ use std::{
 use anyhow::Context;
 use glasslog_conda::{Conda1, names::Repo};
 use glasslog_core::{
-    note::{SecretKey, Signer},
+    note::{MAX_NOTE_BYTES, SecretKey, Signer, VerifierKey},
     personality::Personality,
+    policy::Policy,
 };
 use glasslog_log::{LogConfig, Stores};
 use glasslog_store::{
@@ -36,13 +37,18 @@ use glasslog_store::{
 
 use crate::{
     exit::{Exit, Failed, OrExit},
-    keys::{self, KEY_FILE},
+    keys::{self, KEY_FILE, rotate},
     settings::{LogSettings, values::StatePlace},
+    witnesses,
 };
 
 /// How long a superseded partial tile stays after the full one is public: a reader that holds an older checkpoint
 /// finishes in this time.
 const PARTIALS_KEPT_FOR: Duration = Duration::from_secs(300);
+
+/// After this time the cosignatures of an idle log are asked for again. Verifiers want them younger than a day; a
+/// witness's budget is spent by every request.
+pub(crate) const REFRESH_INTERVAL: Duration = Duration::from_secs(300);
 
 /// The version of the layout above.
 const FORMAT: u32 = 1;
@@ -53,6 +59,8 @@ pub struct OpenDir {
     pub config: LogConfig,
     /// Where it keeps things.
     pub stores: Stores,
+    /// Its witness policy, with its text, if it has one.
+    pub policy: Option<(Policy, String)>,
     /// Whether this call made the log.
     pub is_new: bool,
     /// To be held as long as the log runs (invariant 8).
@@ -79,10 +87,24 @@ pub fn open(settings: &LogSettings) -> Result<OpenDir, Failed> {
         locks.push(LockFile::acquire(lock)?);
     }
     check_format(disk.as_ref(), &places.dir)?;
-    let (key, is_new) = key(settings, &places)?;
-    let signer: Arc<dyn Signer> = Arc::new(keys::log_signer(&key)?);
+    let (keys, is_new) = keys(settings, &places)?;
+    let log_keys: Vec<VerifierKey> = keys.iter().map(|key| key.verifier_key().clone()).collect();
+    let policy = witnesses::policy(&settings.witnesses, &log_keys)?;
     let stores = stores(settings, &places, disk)?;
-    Ok(OpenDir { config: config(settings, key.name(), signer)?, stores, is_new, locks })
+    Ok(OpenDir { config: config(settings, &keys, &log_keys)?, stores, policy, is_new, locks })
+}
+
+/// The checkpoint at the public path, for a command that does not open the log.
+///
+/// # Errors
+///
+/// When there is one and it cannot be read.
+pub(crate) fn public_checkpoint(settings: &LogSettings) -> std::io::Result<Option<Vec<u8>>> {
+    let path = Places::of(settings).public.join("checkpoint");
+    match RealDisk::public().read(&path, MAX_NOTE_BYTES as u64) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        other => other.map(Some),
+    }
 }
 
 /// Refuses a directory that a newer release has laid out, and marks one that has no mark yet.
@@ -160,46 +182,64 @@ impl Places {
     }
 }
 
-/// The log's key, and whether it was made now. The key's name is the origin: what is recorded goes before settings,
-/// and settings that say otherwise are refused.
-fn key(settings: &LogSettings, places: &Places) -> Result<(SecretKey, bool), Failed> {
-    let path = places.dir.join(KEY_FILE);
-    let kept = if path.exists() { Some(keys::load(&path)?) } else { None };
-    let given = settings.private_key.as_ref().map(|text| keys::parse(text)).transpose();
+/// The keys that sign for the log, the current one first, and whether it is a new log. The keys' name is the origin: what
+/// is recorded goes before settings, and settings that say otherwise are refused.
+fn keys(settings: &LogSettings, places: &Places) -> Result<(Vec<SecretKey>, bool), Failed> {
+    let kept = rotate::signing_keys(&places.dir)?;
+    let given = settings.private_key.as_ref().map(|text| keys::parse_several(text)).transpose();
     let given = given.context("LOG_PRIVATE_KEY is not a signing key").or_exit(Exit::Usage)?;
     let is_new = !places.hold_a_log();
-    let key = match (kept, given) {
-        (Some(kept), Some(given)) if kept.verifier_key() != given.verifier_key() => {
-            return Err(Failed::usage(format!(
-                "{} keeps the key of {}, and LOG_PRIVATE_KEY is another ({}): choose another directory, or leave the \
-                 setting out",
-                path.display(),
-                kept.verifier_key(),
-                given.verifier_key()
-            )));
+    let keys = match given {
+        Some(given) => {
+            refuse_another_key(&kept, &given, &places.dir)?;
+            given
         }
-        (_, Some(given)) => given,
-        (Some(kept), None) => kept,
-        (None, None) if !is_new => {
+        None if !kept.is_empty() => kept,
+        None if !is_new => {
             return Err(Failed::usage(format!(
                 "{} holds a log but not its key: put {KEY_FILE} back from your backup, or give LOG_PRIVATE_KEY_FILE",
                 places.dir.display()
             )));
         }
-        (None, None) => {
+        None => {
             let key = keys::generate(&origin_of_a_new_log(settings)?).or_exit(Exit::Usage)?;
-            keys::save(&path, &key)?;
-            key
+            keys::save(&places.dir.join(KEY_FILE), &key)?;
+            vec![key]
         }
     };
-    if let Some(origin) = settings.origin.as_ref().filter(|origin| *origin != key.name()) {
+    refuse_other_names(settings, &keys, &places.dir)?;
+    Ok((keys, is_new))
+}
+
+/// A directory that keeps keys is that log's: settings must give one of them.
+fn refuse_another_key(kept: &[SecretKey], given: &[SecretKey], dir: &Path) -> Result<(), Failed> {
+    let known = |key: &SecretKey| kept.iter().any(|kept| kept.verifier_key() == key.verifier_key());
+    let Some(first) = kept.first().filter(|_| !given.iter().any(known)) else { return Ok(()) };
+    let given: Vec<String> = given.iter().map(|key| key.verifier_key().to_string()).collect();
+    Err(Failed::usage(format!(
+        "{} keeps the key of {}, and LOG_PRIVATE_KEY is another ({}): choose another directory, or leave the setting out",
+        dir.join(KEY_FILE).display(),
+        first.verifier_key(),
+        given.join(", ")
+    )))
+}
+
+/// One origin, at most two keys of it.
+fn refuse_other_names(settings: &LogSettings, keys: &[SecretKey], dir: &Path) -> Result<(), Failed> {
+    let name = keys.first().map_or("", SecretKey::name);
+    if keys.len() > 2 || keys.iter().any(|key| key.name() != name) {
         return Err(Failed::usage(format!(
-            "{} is the log {}, and LOG_ORIGIN says {origin}: choose another directory, or leave the setting out",
-            places.dir.display(),
-            key.name()
+            "{} signing keys for one log: there may be the current one and the one before it, both named as the origin",
+            keys.len()
         )));
     }
-    Ok((key, is_new))
+    match settings.origin.as_ref().filter(|origin| *origin != name) {
+        None => Ok(()),
+        Some(origin) => Err(Failed::usage(format!(
+            "{} is the log {name}, and LOG_ORIGIN says {origin}: choose another directory, or leave the setting out",
+            dir.display(),
+        ))),
+    }
 }
 
 fn origin_of_a_new_log(settings: &LogSettings) -> Result<String, Failed> {
@@ -232,10 +272,13 @@ fn stores(settings: &LogSettings, places: &Places, disk: Arc<RealDisk>) -> Resul
     Ok(Stores { objects, state, duplicates: Arc::new(table) })
 }
 
-fn config(settings: &LogSettings, origin: &str, signer: Arc<dyn Signer>) -> Result<LogConfig, Failed> {
+fn config(settings: &LogSettings, keys: &[SecretKey], log_keys: &[VerifierKey]) -> Result<LogConfig, Failed> {
+    let cosigners = settings.cosigner_key.as_ref().map(|texts| witnesses::own_cosigners(texts, log_keys));
+    let cosigners = cosigners.transpose()?.unwrap_or_default();
+    let signer = |key| Ok::<_, Failed>(Arc::new(keys::log_signer(key)?) as Arc<dyn Signer>);
     Ok(LogConfig {
-        origin: origin.to_owned(),
-        signers: vec![signer],
+        origin: keys.first().map(|key| key.name().to_owned()).unwrap_or_default(),
+        signers: keys.iter().map(signer).collect::<Result<_, _>>()?,
         personality: personality(settings)?,
         hasher: glasslog_hash::hasher(),
         checkpoint_interval: settings.checkpoint_interval,
@@ -245,6 +288,8 @@ fn config(settings: &LogSettings, origin: &str, signer: Arc<dyn Signer>) -> Resu
         backlog_max_bytes: settings.backlog_max_bytes,
         dedup: settings.dedup,
         partials_kept_for: PARTIALS_KEPT_FOR,
+        cosigners: cosigners.into_iter().map(|signer| Arc::new(signer) as Arc<dyn Signer>).collect(),
+        refresh_interval: REFRESH_INTERVAL,
     })
 }
 

@@ -11,6 +11,7 @@ use crate::{
     output::{Output, Tone},
     serve::ServeArgs,
     settings::SettingFlags,
+    witnesses,
 };
 
 /// Arguments of `glasslog recover`.
@@ -33,7 +34,7 @@ struct Report {
     head_before: u64,
 }
 
-/// Recomputes everything below the public checkpoint and, if it is intact, makes the state go on from there.
+/// Recomputes everything below the largest checkpoint that is public or that a witness shows, and if it is intact, makes the state go on from there.
 ///
 /// # Errors
 ///
@@ -50,11 +51,19 @@ pub async fn run(args: RecoverArgs, out: &Output) -> Outcome {
     if !settings.dir.is_dir() {
         return Err(Failed::usage(format!("{} is not a directory", settings.dir.display())));
     }
-    out.note("Reading every entry below the public checkpoint …");
     let opened = log_dir::open(settings)?;
     let origin = opened.config.origin.clone();
-    let rebuilt =
-        tokio::task::spawn_blocking(move || glasslog_log::rebuild(&opened.config, &opened.stores)).await?;
+    let (timeout, told) = (settings.witnesses.timeout, out.clone());
+    let rebuilt = tokio::task::spawn_blocking(move || {
+        let log_keys: Vec<_> = opened.config.signers.iter().map(|key| key.verifier_key().clone()).collect();
+        let witnessed = match &opened.policy {
+            Some((policy, _)) => witnesses::largest_shown(policy, timeout, &log_keys, &told)?,
+            None => None,
+        };
+        told.note("Reading every entry below the largest checkpoint …");
+        Ok::<_, Failed>(glasslog_log::rebuild(&opened.config, &opened.stores, witnessed))
+    });
+    let rebuilt = rebuilt.await??;
     let rebuilt = rebuilt.map_err(|failure| {
         let differs = matches!(failure, glasslog_log::Failure::Contradiction(_));
         (failure, if differs { Exit::Mismatch } else { Exit::OwnFailure })

@@ -3,14 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use glasslog_server::Tokens;
 use serde::Serialize;
 
 use crate::{
     exit::{Exit, Failed, OrExit, Outcome},
     logging,
     output::{Output, Tone},
-    service::{Ended, Served, Service},
+    service::{Ended, Reloader, Served, Service},
     settings::{DEFAULT_DIR, DEFAULT_FILE, SettingFlags, Settings, layers::Layers},
     signals,
 };
@@ -69,7 +68,7 @@ pub async fn run(args: ServeArgs, out: &Output) -> Outcome {
             "DATABASE_URL=sqlite::memory: keeps the log in memory; everything is gone when this process ends",
         );
     }
-    reread_tokens(args, service.tokens.clone(), without_tokens)?;
+    reread(args, service.reloader(), without_tokens)?;
     let logs = service.logs.clone();
     for (log, ended) in logs.iter().zip(service.run(shutdown).await?) {
         farewell(log, ended, out);
@@ -97,6 +96,12 @@ fn announce(service: &Service, out: &Output) {
         for vkey in &log.vkeys {
             out.line(format_args!("  vkey    {vkey}"));
         }
+        for vkey in &log.cosigners {
+            out.line(format_args!("  cosigns its own checkpoints  {vkey}"));
+        }
+        for witness in &log.witnesses {
+            out.line(format_args!("  witness {witness}"));
+        }
         match log.schema {
             None => out.note(format_args!("Try:  curl -d hello '{}/add?wait=published'", log.url)),
             Some(_) => {
@@ -120,21 +125,27 @@ fn farewell(log: &Served, ended: Ended, out: &Output) {
     }
 }
 
-/// On SIGHUP reads the tokens again, from wherever they came. Settings that cannot be read leave the old ones.
-fn reread_tokens(args: ServeArgs, tokens: Tokens, without_tokens: bool) -> std::io::Result<()> {
+/// On SIGHUP reads tokens and witness policies again, from wherever they came. What cannot be read leaves the old ones.
+fn reread(args: ServeArgs, reloader: Reloader, without_tokens: bool) -> std::io::Result<()> {
     let mut hangup = signals::reread()?;
     tokio::spawn(async move {
         while hangup.recv().await.is_some() {
-            match args.resolve() {
+            let (args, reloader) = (args.clone(), reloader.clone());
+            let reread = tokio::task::spawn_blocking(move || {
+                let settings = args.resolve()?;
                 // Whether writes need a token was decided at the start, and so must not change under the operator.
-                Ok(settings) if settings.api_keys.is_empty() == without_tokens => {
-                    tokens.replace(settings.api_keys.iter().map(|key| key.as_bytes()));
-                    tracing::info!("tokens read again");
+                if settings.api_keys.is_empty() != without_tokens {
+                    tracing::warn!(
+                        "tokens were added or removed altogether: restart to make that take effect"
+                    );
+                    return Ok(());
                 }
-                Ok(_) => tracing::warn!(
-                    "tokens were added or removed altogether: restart to make that take effect"
-                ),
-                Err(failed) => tracing::warn!(why = format!("{:#}", failed.error), "the old tokens stay"),
+                reloader.reload(&settings)?;
+                tracing::info!("tokens and witness policies read again");
+                Ok::<_, Failed>(())
+            });
+            if let Ok(Err(failed)) = reread.await {
+                tracing::warn!(why = format!("{:#}", failed.error), "the old settings stay");
             }
         }
     });

@@ -3,7 +3,7 @@
 use std::{future::Future, net::SocketAddr, sync::Arc, task::Poll};
 
 use anyhow::Context;
-use glasslog_core::TreeSize;
+use glasslog_core::{TreeSize, note::VerifierKey};
 use glasslog_log::{Failure, Log, Workers};
 use glasslog_server::{Limits, Mount, Rate, ServerConfig, Tokens};
 use glasslog_store::lock::LockFile;
@@ -15,10 +15,11 @@ use crate::{
     exit::{Exit, Failed},
     log_dir::{self, OpenDir},
     settings::{LogSettings, Settings},
+    witnesses,
 };
 
 /// Open files that are kept from connections: segments, sorted runs, objects on their way.
-const FILES_OF_THE_LOG: usize = 256;
+pub(crate) const FILES_OF_THE_LOG: usize = 256;
 
 /// Logs that run, and the listener that will answer for them.
 pub struct Service {
@@ -51,12 +52,58 @@ pub struct Served {
     pub size: u64,
     /// The schema of its entries; without one any bytes are taken.
     pub schema: Option<&'static str>,
+    /// The keys of its own cosigners.
+    pub cosigners: Vec<String>,
+    /// Name and address of each witness that is asked.
+    pub witnesses: Vec<String>,
+}
+
+/// What is needed to read a log's witness policy again.
+#[derive(Clone)]
+struct PolicySource {
+    /// Which of the settings' logs it is.
+    prefix: String,
+    log_keys: Vec<VerifierKey>,
+}
+
+/// Replaces what may change while a service runs.
+#[derive(Clone)]
+pub struct Reloader {
+    tokens: Tokens,
+    logs: Vec<(Log, PolicySource)>,
+}
+
+impl Reloader {
+    /// Tokens and witness policies as `settings` say now. Blocks on files.
+    ///
+    /// # Errors
+    ///
+    /// What [`witnesses::policy`] says of the first policy that cannot be used; policies before it are replaced.
+    pub fn reload(&self, settings: &Settings) -> Result<(), Failed> {
+        self.tokens.replace(settings.api_keys.iter().map(|key| key.as_bytes()));
+        for (log, source) in &self.logs {
+            let told = settings.logs.iter().find(|told| told.prefix == source.prefix);
+            let Some(told) = told else { continue };
+            match (witnesses::policy(&told.witnesses, &source.log_keys)?, log.policy_text()) {
+                (Some((policy, text)), Some(_)) => {
+                    log.replace_policy(policy, &text)?;
+                }
+                (None, None) => {}
+                _ => tracing::warn!(
+                    log = log.origin(),
+                    "witnesses were added or removed altogether: restart to make that take effect"
+                ),
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A log's threads, and the locks that they write under.
 struct Running {
     log: Log,
     workers: Workers,
+    policy: PolicySource,
     _locks: Vec<LockFile>,
 }
 
@@ -96,6 +143,13 @@ impl Service {
         Ok(Service { url, logs, tokens, server, mounts, listener, running })
     }
 
+    /// What SIGHUP needs.
+    #[must_use]
+    pub fn reloader(&self) -> Reloader {
+        let logs = self.running.iter().map(|running| (running.log.clone(), running.policy.clone())).collect();
+        Reloader { tokens: self.tokens.clone(), logs }
+    }
+
     /// Answers until `shutdown` turns true or a worker fails; then stops each log in order.
     ///
     /// Gives what was recorded and published when it was asked to stop.
@@ -124,7 +178,7 @@ impl Service {
 
 /// Connections and files share one limit, which many systems set at 1,024: raises it as far as this process may, so that
 /// idle connections cannot take from the log the files that it writes. Gives the limit that holds.
-fn open_files() -> usize {
+pub(crate) fn open_files() -> usize {
     let raised = Rlimit { current: getrlimit(Resource::Nofile).maximum, ..getrlimit(Resource::Nofile) };
     if let Err(why) = setrlimit(Resource::Nofile, raised) {
         tracing::warn!(%why, "the limit on open files stays as it is");
@@ -150,14 +204,14 @@ pub async fn until(mut shutdown: watch::Receiver<bool>) {
     }
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, Failed> {
+pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener, Failed> {
     let context =
         || format!("cannot listen on {address}; is another process there? Choose another with --listen");
     Ok(TcpListener::bind(address).await.with_context(context)?)
 }
 
 /// The address under which this machine reaches a listener that listens on every address.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
+pub(crate) fn reachable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         let loopback =
             if address.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() };
@@ -168,8 +222,16 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
 
 /// Opens one log and sets its threads going. Blocks on the disk.
 fn open(settings: LogSettings, url: String) -> Result<(Served, Mount, Running), Failed> {
-    let OpenDir { config, stores, is_new, locks } = log_dir::open(&settings)?;
-    let (log, workers) = Log::open(config, stores).map_err(|failure| refused(failure, &settings))?;
+    let OpenDir { config, stores, policy, is_new, locks } = log_dir::open(&settings)?;
+    let cosigners = config.cosigners.iter().map(|signer| signer.verifier_key().to_string()).collect();
+    let log_keys = config.signers.iter().map(|signer| signer.verifier_key().clone()).collect();
+    let opened = match policy {
+        None => Log::open(config, stores),
+        Some(policy) => {
+            Log::open_witnessed(config, stores, witnesses::witnessing(&settings.witnesses, policy)?)
+        }
+    };
+    let (log, workers) = opened.map_err(|failure| refused(failure, &settings))?;
     let served = Served {
         origin: log.origin().to_owned(),
         vkeys: log.vkeys(),
@@ -178,9 +240,16 @@ fn open(settings: LogSettings, url: String) -> Result<(Served, Mount, Running), 
         new: is_new,
         size: log.progress().sequenced.0,
         schema: log.schema(),
+        cosigners,
+        witnesses: log
+            .witnesses()
+            .into_iter()
+            .map(|witness| format!("{}  {}", witness.name, witness.url))
+            .collect(),
     };
     let mount = Mount { prefix: settings.prefix, repos: settings.repos, ..Mount::at_root(log.clone()) };
-    Ok((served, mount, Running { log, workers, _locks: locks }))
+    let policy = PolicySource { prefix: mount.prefix.clone(), log_keys };
+    Ok((served, mount, Running { log, workers, policy, _locks: locks }))
 }
 
 /// A directory of another log is a matter of settings; everything else is trouble of this machine.

@@ -6,6 +6,7 @@
 pub mod layers;
 pub mod table;
 pub mod values;
+pub mod witness;
 
 use std::{
     collections::BTreeMap,
@@ -17,9 +18,9 @@ use std::{
 use ipnet::IpNet;
 use zeroize::Zeroizing;
 
-pub use layers::SettingFlags;
 use layers::{Given, Layer, Layers, Source};
-use table::{Kind, TABLE};
+pub use layers::{SettingFlags, WitnessFlags};
+use table::{Kind, Setting, TABLE};
 use values::StatePlace;
 
 /// The settings file that is read when it lies in the current directory and `--config` names no other.
@@ -155,6 +156,27 @@ pub struct LogSettings {
     pub conda: bool,
     /// The repos that are taken; empty: all.
     pub repos: Vec<String>,
+    /// Who cosigns its checkpoints.
+    pub witnesses: WitnessSettings,
+    /// Keys of its own cosigners, if any were given.
+    pub cosigner_key: Option<Zeroizing<String>>,
+}
+
+/// What was said about the witnesses of one log.
+#[derive(Clone, Debug, Default)]
+pub struct WitnessSettings {
+    /// `EXTERNAL_WITNESSES`.
+    pub external: Option<String>,
+    /// How many of them; a majority if it was not said.
+    pub quorum: Option<usize>,
+    /// A policy file instead.
+    pub policy_file: Option<PathBuf>,
+    /// How long a witness may take.
+    pub timeout: Duration,
+    /// Whether two disjoint sets may fill the quorum.
+    pub allow_disjoint_quorums: bool,
+    /// Whether to sign before a quorum has confirmed the state.
+    pub start_unconfirmed: bool,
 }
 
 impl Settings {
@@ -164,7 +186,7 @@ impl Settings {
     ///
     /// [`SettingsError`] for values that mean nothing and settings that do not go together.
     pub fn resolve(layers: &Layers, dir: Option<&Path>) -> Result<Settings, SettingsError> {
-        let common = Values(vec![&layers.given, &layers.file]);
+        let common = Values(vec![&layers.given, &layers.file], TABLE);
         let listen = common.required("LISTEN_ADDR", values::address)?;
         let api_keys: Vec<_> = common
             .text("API_KEY")
@@ -172,8 +194,7 @@ impl Settings {
             .unwrap_or_default();
         let trusted_proxies = common.get("TRUSTED_PROXIES", values::networks)?.unwrap_or_default();
         let public_url = common.get("PUBLIC_URL", values::public_url)?;
-        let only_this_machine =
-            listen.ip().is_loopback() && trusted_proxies.is_empty() && !leads_here(&public_url);
+        let only_this_machine = is_for_this_machine(listen, &trusted_proxies, &public_url);
         let public_writes = common.get("ALLOW_PUBLIC_WRITES", values::truth)?;
         if api_keys.is_empty() && public_writes != Some(true) && !only_this_machine {
             return Err(SettingsError::Together(format!(
@@ -182,25 +203,23 @@ impl Settings {
                 public_url.as_deref().map_or_else(|| listen.to_string(), str::to_owned)
             )));
         }
-        let unasked = !common.given("RATE_LIMIT_PER_SECOND") && !common.given("RATE_LIMIT_BURST_SIZE");
-        let per_second: u32 = common.required("RATE_LIMIT_PER_SECOND", values::number)?;
-        let burst: u32 = common.required("RATE_LIMIT_BURST_SIZE", values::number)?;
         Ok(Settings {
             listen,
             metrics_listen: common.get("METRICS_LISTEN_ADDR", values::address)?,
             anonymous_writes: public_writes.unwrap_or(api_keys.is_empty() && only_this_machine),
-            rate: (per_second > 0 && !(unasked && only_this_machine)).then_some((per_second, burst.max(1))),
+            rate: common.rate(only_this_machine)?,
             public_url,
             api_keys,
             trusted_proxies,
-            log_format: common.required("LOG_FORMAT", |text| match text {
-                "text" => Ok(LogFormat::Text),
-                "json" => Ok(LogFormat::Json),
-                _ => Err("write text or json".into()),
-            })?,
+            log_format: common.required("LOG_FORMAT", values::log_format)?,
             logs: logs(layers, dir)?,
         })
     }
+}
+
+/// Whether nobody else can be meant to come here.
+fn is_for_this_machine(listen: SocketAddr, proxies: &[IpNet], public_url: &Option<String>) -> bool {
+    listen.ip().is_loopback() && proxies.is_empty() && !leads_here(public_url)
 }
 
 /// Whether a public address is more than this machine's own: then a proxy we were not told of may stand before us.
@@ -219,13 +238,13 @@ fn logs(layers: &Layers, dir: Option<&Path>) -> Result<Vec<LogSettings>, Setting
     let base = dir.or(layers.dir.as_deref()).unwrap_or(Path::new(DEFAULT_DIR));
     if layers.logs.is_empty() {
         return Ok(vec![one_log(
-            &Values(vec![&layers.given, &layers.file]),
+            &Values(vec![&layers.given, &layers.file], TABLE),
             String::new(),
             base.to_owned(),
         )?]);
     }
     let several = layers.logs.len() > 1;
-    let misplaced = |setting: &&table::Setting| {
+    let misplaced = |setting: &&Setting| {
         let shared = matches!(setting.kind, Kind::Log);
         let given = setting.is_per_log() && layers.given.contains_key(setting.name);
         given || (setting.is_per_log() && !shared && layers.file.contains_key(setting.name))
@@ -244,7 +263,7 @@ fn logs(layers: &Layers, dir: Option<&Path>) -> Result<Vec<LogSettings>, Setting
             return Err(SettingsError::Together(format!("two [[log]] are called {:?}", table.name)));
         }
         // Flags and variables describe the only log; where there are several, `misplaced` has left none.
-        let values = Values(vec![&layers.given, &table.layer, &layers.file]);
+        let values = Values(vec![&layers.given, &table.layer, &layers.file], TABLE);
         let dir = table
             .dir
             .clone()
@@ -314,11 +333,38 @@ fn one_log(values: &Values<'_>, prefix: String, dir: PathBuf) -> Result<LogSetti
         backlog_max_bytes: values.required("BACKLOG_MAX_BYTES", values::bytes)?,
         conda: conda.is_some(),
         repos: repos.unwrap_or_default(),
+        witnesses: witnesses(values)?,
+        cosigner_key: values.text("LOG_COSIGNER_KEY").map(|given| given.text.clone()),
     })
 }
 
-/// Layers in the order in which they are asked.
-struct Values<'a>(Vec<&'a Layer>);
+fn witnesses(values: &Values<'_>) -> Result<WitnessSettings, SettingsError> {
+    let quorum = values.get("WITNESS_QUORUM", values::number)?;
+    let external = values.text("EXTERNAL_WITNESSES").map(|given| given.text.to_string());
+    let policy_file = values.text("WITNESS_POLICY").map(|given| PathBuf::from(given.text.as_str()));
+    if policy_file.is_some() && (external.is_some() || quorum.is_some()) {
+        return Err(SettingsError::Together(
+            "WITNESS_POLICY says which witnesses and how many: leave EXTERNAL_WITNESSES and WITNESS_QUORUM out".into(),
+        ));
+    }
+    if quorum.is_some_and(|quorum: usize| quorum > 0) && external.is_none() {
+        return Err(SettingsError::Together("WITNESS_QUORUM needs EXTERNAL_WITNESSES".into()));
+    }
+    Ok(WitnessSettings {
+        external,
+        quorum,
+        policy_file,
+        timeout: values.required("WITNESS_TIMEOUT", |text| match values::time(text)? {
+            Duration::ZERO => Err("a witness needs some time to answer".into()),
+            timeout => Ok(timeout),
+        })?,
+        allow_disjoint_quorums: values.required("ALLOW_DISJOINT_QUORUMS", values::truth)?,
+        start_unconfirmed: values.required("START_UNCONFIRMED", values::truth)?,
+    })
+}
+
+/// Layers in the order in which they are asked, and the table with the defaults.
+struct Values<'a>(Vec<&'a Layer>, &'static [Setting]);
 
 impl Values<'_> {
     fn text(&self, name: &str) -> Option<&Given> {
@@ -339,6 +385,14 @@ impl Values<'_> {
         self.text(name).map(|given| meaning(given.text.trim()).map_err(|why| invalid(given, why))).transpose()
     }
 
+    /// Requests per client: a second, and at once. On this machine alone there is no limit unless one was asked for.
+    fn rate(&self, only_this_machine: bool) -> Result<Option<(u32, u32)>, SettingsError> {
+        let unasked = !self.given("RATE_LIMIT_PER_SECOND") && !self.given("RATE_LIMIT_BURST_SIZE");
+        let per_second: u32 = self.required("RATE_LIMIT_PER_SECOND", values::number)?;
+        let burst: u32 = self.required("RATE_LIMIT_BURST_SIZE", values::number)?;
+        Ok((per_second > 0 && !(unasked && only_this_machine)).then_some((per_second, burst.max(1))))
+    }
+
     /// The value, or the default of the table.
     fn required<T>(
         &self,
@@ -348,7 +402,8 @@ impl Values<'_> {
         if let Some(value) = self.get(name, &meaning)? {
             return Ok(value);
         }
-        let default = table::by_name(name).map_or("", |setting| setting.default);
+        let default =
+            self.1.iter().find(|setting| setting.name == name).map_or("", |setting| setting.default);
         meaning(default).map_err(|why| SettingsError::Invalid { name, from: Source::Default, why })
     }
 }

@@ -22,28 +22,29 @@ func main() {
 	url := flag.String("url", "", "the log's URL, with its final slash")
 	count := flag.Int("count", 2000, "how many entries")
 	writers := flag.Int("writers", 64, "how many requests at a time")
+	salt := flag.String("salt", "", "what begins every entry, so that no other run has the same ones")
 	wait := flag.Duration("wait", 30*time.Second, "how long the last entry may take to be published")
 	out := flag.String("acks", "", "the `file` to write")
 	flag.Parse()
 
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	if err := run(ctx, *url, *count, *writers, *wait, *out); err != nil {
+	if err := run(ctx, *url, entries{*salt, *count}, *writers, *wait, *out); err != nil {
 		fmt.Println("load: FAILED:", err)
 		os.Exit(1)
 	}
 	fmt.Printf("load: %d entries acknowledged and published\n", *count)
 }
 
-func run(ctx context.Context, url string, count, writers int, wait time.Duration, out string) error {
-	indices, err := submit(ctx, url, count, writers)
+func run(ctx context.Context, url string, all entries, writers int, wait time.Duration, out string) error {
+	indices, err := submit(ctx, url, all, writers)
 	if err != nil {
 		return err
 	}
 	var acks bytes.Buffer
 	var last int64
 	for i, index := range indices {
-		fmt.Fprintf(&acks, "%d %s\n", index, base64.StdEncoding.EncodeToString(entry(i)))
+		fmt.Fprintf(&acks, "%d %s\n", index, base64.StdEncoding.EncodeToString(all.entry(i)))
 		last = max(last, index)
 	}
 	if err := os.WriteFile(out, acks.Bytes(), 0o600); err != nil {
@@ -52,31 +53,37 @@ func run(ctx context.Context, url string, count, writers int, wait time.Duration
 	return published(ctx, url, last, wait)
 }
 
+// entries are what is submitted.
+type entries struct {
+	salt  string
+	count int
+}
+
 // entry is the i-th entry; every 50th is that before it once more.
-func entry(i int) []byte {
+func (e entries) entry(i int) []byte {
 	switch {
 	case i == 0:
-		return []byte{0}
+		return append([]byte(e.salt), 0)
 	case i == 1:
-		return bytes.Repeat([]byte{0xff, '\n'}, 65535/2+1)[:65535]
+		return append([]byte(e.salt), bytes.Repeat([]byte{0xff, '\n'}, 65535/2+1)...)[:65535]
 	case i%50 == 49:
-		return entry(i - 1)
+		return e.entry(i - 1)
 	default:
-		return fmt.Appendf(nil, "interop entry %d %s", i, strings.Repeat("x", i%700))
+		return fmt.Appendf(nil, "%sinterop entry %d %s", e.salt, i, strings.Repeat("x", i%700))
 	}
 }
 
-func submit(ctx context.Context, url string, count, writers int) ([]int64, error) {
+func submit(ctx context.Context, url string, all entries, writers int) ([]int64, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	http.DefaultTransport.(*http.Transport).MaxIdleConnsPerHost = writers
-	indices := make([]int64, count)
+	indices := make([]int64, all.count)
 	work := make(chan int)
 	var group sync.WaitGroup
 	for range writers {
 		group.Go(func() {
 			for i := range work {
-				index, err := add(ctx, url, entry(i))
+				index, err := add(ctx, url, all.entry(i))
 				if err != nil {
 					cancel(fmt.Errorf("entry %d: %w", i, err))
 				}
@@ -84,7 +91,7 @@ func submit(ctx context.Context, url string, count, writers int) ([]int64, error
 			}
 		})
 	}
-	for i := range count {
+	for i := range all.count {
 		work <- i
 	}
 	close(work)

@@ -7,3 +7,4 @@ mod merkle;
 mod naive;
 mod path;
 mod plan;
+mod subtree;

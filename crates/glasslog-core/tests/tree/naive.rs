@@ -26,6 +26,10 @@ impl Entries {
     pub(crate) fn new(count: usize) -> Entries {
         let entries: Vec<Vec<u8>> =
             (0..count).map(|i| i.to_string().repeat(i * 7 % 11).into_bytes()).collect();
+        Entries::of(entries)
+    }
+
+    pub(crate) fn of(entries: Vec<Vec<u8>>) -> Entries {
         let leaves = entries.iter().map(|entry| leaf_hash(entry)).collect();
         Entries { entries, leaves, known: RefCell::default() }
     }

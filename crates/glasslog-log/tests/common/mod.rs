@@ -52,6 +52,8 @@ pub(crate) fn config() -> LogConfig {
         backlog_max_bytes: 1 << 24,
         dedup: true,
         partials_kept_for: Duration::from_secs(300),
+        cosigners: Vec::new(),
+        refresh_interval: Duration::from_secs(300),
     }
 }
 

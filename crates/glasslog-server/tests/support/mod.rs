@@ -69,6 +69,8 @@ pub(crate) fn log_config() -> LogConfig {
         backlog_max_bytes: 64 << 20,
         dedup: true,
         partials_kept_for: Duration::from_secs(300),
+        cosigners: Vec::new(),
+        refresh_interval: Duration::from_secs(300),
     }
 }
 

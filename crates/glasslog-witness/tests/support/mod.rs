@@ -161,6 +161,7 @@ impl Witness {
         let config = WitnessConfig {
             listener,
             metrics_listener: None,
+            bastions: None,
             signers: setup.signers,
             state: setup.state,
             logs: logs.clone(),

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use crate::{
     cli::LogArgs,
     exit::{Exit, Failed, OrExit},
+    keys::ML_DSA,
 };
 
 /// The longest settings or policy file, in bytes.
@@ -87,7 +88,8 @@ fn pins(vkeys: &[String], policy: Option<&Path>) -> Result<Option<Pins>, Failed>
     let keys = vkeys
         .iter()
         .map(|text| {
-            text.parse::<VerifierKey>().map_err(|error| Failed::usage(format!("--vkey {text}: {error}")))
+            let key = text.parse::<VerifierKey>().map(|key| key.checked_by(&ML_DSA));
+            key.map_err(|error| Failed::usage(format!("--vkey {text}: {error}")))
         })
         .collect::<Result<Vec<_>, _>>()?;
     let pins = match policy {
@@ -95,7 +97,7 @@ fn pins(vkeys: &[String], policy: Option<&Path>) -> Result<Option<Pins>, Failed>
             let text = read_bounded(path)?;
             let policy = Policy::parse(&text)
                 .map_err(|error| Failed::usage(format!("{}: {error}", path.display())))?;
-            Pins::of_policy(policy, &keys)
+            Pins::of_policy(policy.checked_by(&ML_DSA), &keys)
         }
         None => Pins::of_keys(&keys),
     };
@@ -125,15 +127,20 @@ fn configured(name: &str) -> Result<Configured, Failed> {
 
 /// A small file, whole.
 pub(crate) fn read_bounded(path: &Path) -> Result<Vec<u8>, Failed> {
+    read_at_most(path, MAX_FILE_BYTES)
+}
+
+/// A file whole, unless it is longer than `limit` bytes.
+pub(crate) fn read_at_most(path: &Path, limit: u64) -> Result<Vec<u8>, Failed> {
     use std::io::Read;
     let cannot = || anyhow::anyhow!("cannot read {}", path.display());
     let mut bytes = Vec::new();
     std::fs::File::open(path)
-        .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
+        .and_then(|file| file.take(limit.saturating_add(1)).read_to_end(&mut bytes))
         .map_err(|error| anyhow::Error::new(error).context(cannot().to_string()))
         .or_exit(Exit::OwnFailure)?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(Failed::usage(format!("{} is longer than {MAX_FILE_BYTES} bytes", path.display())));
+    if bytes.len() as u64 > limit {
+        return Err(Failed::usage(format!("{} is longer than {limit} bytes", path.display())));
     }
     Ok(bytes)
 }

@@ -1,11 +1,14 @@
 //! The key that a log itself names: in `/log.json`, or in the directory that holds it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use glasslog_core::note::{SecretKey, VerifierKey};
 use serde::Deserialize;
 
-use crate::fetch::Source;
+use crate::{
+    fetch::Source,
+    keys::{KEY_FILE, rotate::OLD_KEY_FILE},
+};
 
 /// What is read of `/log.json`.
 #[derive(Deserialize)]
@@ -22,15 +25,18 @@ pub(crate) async fn of(source: &Source) -> anyhow::Result<Vec<VerifierKey>> {
     }
     Ok(match source {
         Source::Http(_) => Vec::new(),
-        Source::Directory(public) => of_directory(public).into_iter().collect(),
+        Source::Directory(public) => of_directory(public),
     })
 }
 
-/// `glasslog serve` keeps `log.key` beside `public/`: who may read the secret key may derive the public one.
-fn of_directory(public: &Path) -> Option<VerifierKey> {
-    let candidates = [Some(public), public.parent()].into_iter().flatten().map(|dir| dir.join("log.key"));
-    candidates.filter_map(|path: PathBuf| crate::fetch::read_bounded(&path).ok()).find_map(|text| {
+/// `glasslog serve` keeps `log.key` beside `public/`, and for a while the one before it: who may read the secret key may
+/// derive the public one.
+fn of_directory(public: &Path) -> Vec<VerifierKey> {
+    let dirs = [Some(public), public.parent()].into_iter().flatten();
+    let files = dirs.flat_map(|dir| [KEY_FILE, OLD_KEY_FILE].map(|file| dir.join(file)));
+    let key = |text: Vec<u8>| -> Option<VerifierKey> {
         let key: SecretKey = std::str::from_utf8(&text).ok()?.trim_end().parse().ok()?;
         Some(key.verifier_key().clone())
-    })
+    };
+    files.filter_map(|path| crate::fetch::read_bounded(&path).ok()).filter_map(key).collect()
 }

@@ -3,20 +3,27 @@
 use std::{
     collections::BTreeMap,
     fmt,
+    marker::PhantomData,
     path::{Path, PathBuf},
 };
 
-use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
-use toml::{Table, Value};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
+use toml::Value;
 use zeroize::Zeroizing;
 
 use super::{
     SettingsError,
-    table::{self, Kind, Setting, TABLE},
+    table::{self, Kind, Setting, TABLE, WITNESS_TABLE},
 };
 
 /// The largest settings or secret file that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 1 << 20;
+
+/// The table of the settings file that is about a witness.
+const WITNESS_SECTION: &str = "witness";
+
+/// Between the values of a flag that was given several times: no value has it in it.
+pub(super) const BETWEEN_FLAGS: &str = "\n";
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,18 +85,48 @@ pub struct Layers {
     pub logs: Vec<LogTable>,
 }
 
-/// One flag for every setting, `--name-file` for every secret.
-#[derive(Clone, Debug, Default)]
-pub struct SettingFlags(BTreeMap<String, String>);
+/// A list of settings, as a type: what flags are made from.
+pub trait Table: Clone + Default + fmt::Debug + Send + Sync + 'static {
+    /// The list.
+    const TABLE: &'static [Setting];
+}
 
-impl Args for SettingFlags {
+/// The settings of `glasslog serve` ([`TABLE`]).
+#[derive(Clone, Debug, Default)]
+pub struct OfServe;
+
+impl Table for OfServe {
+    const TABLE: &'static [Setting] = TABLE;
+}
+
+/// The settings of `glasslog witness` ([`WITNESS_TABLE`]).
+#[derive(Clone, Debug, Default)]
+pub struct OfWitness;
+
+impl Table for OfWitness {
+    const TABLE: &'static [Setting] = WITNESS_TABLE;
+}
+
+/// One flag for every setting of `glasslog serve`.
+pub type SettingFlags = FlagsOf<OfServe>;
+
+/// One flag for every setting of `glasslog witness`.
+pub type WitnessFlags = FlagsOf<OfWitness>;
+
+/// One flag for every setting, `--name-file` for every secret. What was given, by the name of the flag.
+#[derive(Clone, Debug, Default)]
+pub struct FlagsOf<T>(BTreeMap<String, String>, PhantomData<T>);
+
+impl<T: Table> Args for FlagsOf<T> {
     fn augment_args(mut command: Command) -> Command {
-        for setting in TABLE.iter().filter(|setting| !matches!(setting.kind, Kind::NotYet(_))) {
+        for setting in T::TABLE.iter().filter(|setting| !matches!(setting.kind, Kind::NotYet(_))) {
             let help = match setting.default {
                 "" => format!("{} [env: {}]", setting.help, setting.name),
                 default => format!("{} [env: {}] [default: {default}]", setting.help, setting.name),
             };
-            command = command.arg(flag(setting.flag_name(), setting.value, help));
+            let repeatable =
+                if setting.kind == Kind::ProcessList { ArgAction::Append } else { ArgAction::Set };
+            command = command.arg(flag(setting.flag_name(), setting.value, help).action(repeatable));
             if setting.is_secret() {
                 let help = format!("Read it from this file [env: {}_FILE]", setting.name);
                 command = command.arg(flag(format!("{}-file", setting.flag_name()), "FILE", help));
@@ -99,7 +136,7 @@ impl Args for SettingFlags {
     }
 
     fn augment_args_for_update(command: Command) -> Command {
-        SettingFlags::augment_args(command)
+        Self::augment_args(command)
     }
 }
 
@@ -107,18 +144,19 @@ fn flag(name: String, value: &'static str, help: String) -> Arg {
     Arg::new(name.clone()).long(name).value_name(value).help(help).help_heading("Settings")
 }
 
-impl FromArgMatches for SettingFlags {
-    fn from_arg_matches(matches: &ArgMatches) -> Result<SettingFlags, clap::Error> {
-        let mut flags = SettingFlags::default();
+impl<T: Table> FromArgMatches for FlagsOf<T> {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<FlagsOf<T>, clap::Error> {
+        let mut flags = Self::default();
         flags.update_from_arg_matches(matches)?;
         Ok(flags)
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        for setting in TABLE {
+        for setting in T::TABLE {
             for flag in [setting.flag_name(), format!("{}-file", setting.flag_name())] {
-                if let Ok(Some(value)) = matches.try_get_one::<String>(&flag) {
-                    self.0.insert(flag, value.clone());
+                if let Ok(Some(values)) = matches.try_get_many::<String>(&flag) {
+                    let values: Vec<&str> = values.map(String::as_str).collect();
+                    self.0.insert(flag, values.join(BETWEEN_FLAGS));
                 }
             }
         }
@@ -126,12 +164,32 @@ impl FromArgMatches for SettingFlags {
     }
 }
 
-impl SettingFlags {
+impl<T: Table> FlagsOf<T> {
     /// A flag as if it had been given, for callers that are not a command line (the demo, tests).
     #[must_use]
-    pub fn with(mut self, flag: &str, value: &str) -> SettingFlags {
+    pub fn with(mut self, flag: &str, value: &str) -> FlagsOf<T> {
         self.0.insert(flag.to_owned(), value.to_owned());
         self
+    }
+
+    /// What flags and environment say; an empty variable counts as unset.
+    fn over(&self, environment: &dyn Fn(&str) -> Option<String>) -> Result<Layer, SettingsError> {
+        let mut layer = Layer::new();
+        for setting in T::TABLE {
+            let variable = |name: String| {
+                let value = environment(&name).filter(|value| !value.is_empty())?;
+                Some((value, Source::Environment(name)))
+            };
+            let flag = |name: String| self.0.get(&name).map(|value| (value.clone(), Source::Flag(name)));
+            let from_environment =
+                one_of(setting, variable(setting.name.into()), variable(format!("{}_FILE", setting.name)))?;
+            let flag_name = setting.flag_name();
+            let from_flags = one_of(setting, flag(flag_name.clone()), flag(format!("{flag_name}-file")))?;
+            if let Some(given) = from_flags.or(from_environment) {
+                layer.insert(setting.name, given);
+            }
+        }
+        Ok(layer)
     }
 }
 
@@ -150,24 +208,39 @@ impl Layers {
             Some(path) => read_file(path)?,
             None => Layers::default(),
         };
-        for setting in TABLE {
-            let variable = |name: String| {
-                let value = environment(&name).filter(|value| !value.is_empty())?;
-                Some((value, Source::Environment(name)))
-            };
-            let flag = |name: String| flags.0.get(&name).map(|value| (value.clone(), Source::Flag(name)));
-            let from_environment =
-                one_of(setting, variable(setting.name.into()), variable(format!("{}_FILE", setting.name)))?;
-            let flag_name = setting.flag_name();
-            let from_flags = one_of(setting, flag(flag_name.clone()), flag(format!("{flag_name}-file")))?;
-            if let Some(given) = from_flags.or(from_environment) {
-                layers.given.insert(setting.name, given);
-            }
-        }
+        layers.given = flags.over(environment)?;
         let everything =
             layers.given.iter().chain(&layers.file).chain(layers.logs.iter().flat_map(|log| &log.layer));
         for (name, given) in everything {
             refuse_later_ones(name, given)?;
+        }
+        Ok(layers)
+    }
+
+    /// The same for a witness: of the settings file, `[witness]` alone. What the file says of logs is of no concern here.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError`], as [`Layers::collect`].
+    pub fn of_witness(
+        flags: &WitnessFlags,
+        environment: &dyn Fn(&str) -> Option<String>,
+        file: Option<&Path>,
+    ) -> Result<Layers, SettingsError> {
+        let mut layers = Layers { given: flags.over(environment)?, ..Layers::default() };
+        let Some(path) = file else { return Ok(layers) };
+        match read_toml(path)?.remove(WITNESS_SECTION) {
+            Some(Value::Table(mut table)) => {
+                layers.dir = take_dir(&mut table, path)?;
+                layers.file = read_table(&table, path, WITNESS_TABLE, |_| true)?;
+            }
+            Some(_) => {
+                return Err(SettingsError::UnknownKey {
+                    path: path.to_owned(),
+                    key: "witness (write [witness])".into(),
+                });
+            }
+            None => {}
         }
         Ok(layers)
     }
@@ -200,16 +273,22 @@ fn one_of(
     }
 }
 
-fn read_file(path: &Path) -> Result<Layers, SettingsError> {
+fn read_toml(path: &Path) -> Result<toml::Table, SettingsError> {
     let text = Zeroizing::new(read_text(path)?);
-    let mut table: Table = text.parse().map_err(|error: toml::de::Error| SettingsError::Toml {
+    text.parse().map_err(|error: toml::de::Error| SettingsError::Toml {
         path: path.to_owned(),
         // Without its excerpt: the line at fault may hold a secret.
         why: error.message().to_owned(),
         line: error
             .span()
             .map_or(0, |span| text.get(..span.start).unwrap_or_default().matches('\n').count() + 1),
-    })?;
+    })
+}
+
+fn read_file(path: &Path) -> Result<Layers, SettingsError> {
+    let mut table = read_toml(path)?;
+    // A witness on the same machine may be described in the same file.
+    table.remove(WITNESS_SECTION);
     let unknown = |key: &str| SettingsError::UnknownKey { path: path.to_owned(), key: key.to_owned() };
     let mut layers = Layers::default();
     let logs = match table.remove("log") {
@@ -218,7 +297,7 @@ fn read_file(path: &Path) -> Result<Layers, SettingsError> {
         None => Vec::new(),
     };
     layers.dir = take_dir(&mut table, path)?;
-    layers.file = read_table(&table, path, |_| true)?;
+    layers.file = read_table(&table, path, TABLE, |_| true)?;
     for log in logs {
         let Value::Table(mut log) = log else { return Err(unknown("log (write [[log]])")) };
         let name = match log.remove("name") {
@@ -227,12 +306,12 @@ fn read_file(path: &Path) -> Result<Layers, SettingsError> {
             None => String::new(),
         };
         let dir = take_dir(&mut log, path)?;
-        layers.logs.push(LogTable { name, dir, layer: read_table(&log, path, Setting::is_per_log)? });
+        layers.logs.push(LogTable { name, dir, layer: read_table(&log, path, TABLE, Setting::is_per_log)? });
     }
     Ok(layers)
 }
 
-fn take_dir(table: &mut Table, path: &Path) -> Result<Option<PathBuf>, SettingsError> {
+fn take_dir(table: &mut toml::Table, path: &Path) -> Result<Option<PathBuf>, SettingsError> {
     match table.remove("dir") {
         Some(Value::String(dir)) => Ok(Some(PathBuf::from(dir))),
         Some(_) => Err(SettingsError::UnknownKey { path: path.to_owned(), key: "dir (it is a text)".into() }),
@@ -242,14 +321,15 @@ fn take_dir(table: &mut Table, path: &Path) -> Result<Option<PathBuf>, SettingsE
 
 /// The settings of one table; what is no setting, or not one that may stand here, is refused.
 fn read_table(
-    table: &Table,
+    table: &toml::Table,
     path: &Path,
+    settings: &'static [Setting],
     may_stand_here: fn(&Setting) -> bool,
 ) -> Result<Layer, SettingsError> {
     let mut layer = Layer::new();
     for (key, value) in table {
         let source = Source::File(path.to_owned());
-        let found = TABLE.iter().find_map(|setting| {
+        let found = settings.iter().find_map(|setting| {
             let by_file = setting.is_secret() && *key == format!("{}_file", setting.key());
             (by_file || *key == setting.key()).then_some((setting, by_file))
         });

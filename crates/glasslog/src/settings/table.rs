@@ -22,6 +22,8 @@ pub struct Setting {
 pub enum Kind {
     /// The process: one value, however many logs it serves.
     Process,
+    /// The process; several values, of which each has a flag of its own, or with commas between.
+    ProcessList,
     /// The process; never shown, and to be had from `NAME_FILE` too.
     ProcessSecret,
     /// Each log; in the file, a `[[log]]` may have its own.
@@ -67,7 +69,6 @@ pub fn by_name(name: &str) -> Option<&'static Setting> {
 }
 
 const S3: &str = "keep objects in a bucket";
-const WITNESSES: &str = "ask witnesses for cosignatures";
 const VINDEX: &str = "keep a verifiable index";
 
 const fn setting(
@@ -133,18 +134,150 @@ pub static TABLE: &[Setting] = &[
     setting("BACKLOG_MAX_BYTES", "BYTES", "256MiB", Kind::Log, "Bytes that may wait to be hashed into tiles"),
     setting("ENTRY_SCHEMA", "NAME", "", Kind::Log, "Refuse what is not a valid entry of it: conda-1"),
     setting("ENTRY_REPOS", "NAMES", "", Kind::Log, "Accept only these repos, with commas between"),
+    setting(
+        "EXTERNAL_WITNESSES",
+        "NAME=URL=VKEY,…",
+        "",
+        Kind::Log,
+        "Witnesses to be asked for cosignatures; with commas between",
+    ),
+    setting("WITNESS_QUORUM", "N", "", Kind::Log, "How many of them must cosign; a majority by default"),
+    Setting {
+        name: "WITNESS_POLICY",
+        flag: Some("policy"),
+        value: "FILE",
+        default: "",
+        help: "c2sp.org/tlog-policy file with witnesses, their URLs and the quorum, instead of these two",
+        kind: Kind::Log,
+    },
+    setting(
+        "WITNESS_TIMEOUT",
+        "TIME",
+        "10",
+        Kind::Log,
+        "How long a witness may take, and a checkpoint wait for its quorum before the next is cut",
+    ),
+    setting(
+        "ALLOW_DISJOINT_QUORUMS",
+        "BOOL",
+        "false",
+        Kind::Log,
+        "Accept a quorum that two sets of witnesses without a common member fill",
+    ),
+    setting(
+        "START_UNCONFIRMED",
+        "BOOL",
+        "false",
+        Kind::OneLog,
+        "Sign before a quorum has confirmed the last checkpoint; forks the log if its state is old",
+    ),
+    setting(
+        "LOG_COSIGNER_KEY",
+        "SKEY",
+        "",
+        Kind::OneLogSecret,
+        "Key that timestamps the log's own checkpoints, named as the origin; one of 0x04, one of 0x06",
+    ),
     not_yet("S3_BUCKET", S3),
     not_yet("S3_ENDPOINT", S3),
     not_yet("S3_REGION", S3),
     not_yet("S3_ACCESS_KEY", S3),
     not_yet("S3_SECRET_KEY", S3),
-    not_yet("EXTERNAL_WITNESSES", WITNESSES),
-    not_yet("WITNESS_QUORUM", WITNESSES),
-    not_yet("WITNESS_TIMEOUT", WITNESSES),
-    not_yet("WITNESS_PRIVATE_KEY", "be a witness"),
-    not_yet("WITNESS_LOGS", "be a witness"),
-    not_yet("LOG_COSIGNER_KEY", "cosign its own checkpoints"),
     not_yet("VINDEX_ENABLED", VINDEX),
     not_yet("VINDEX_KEY_FIELD", VINDEX),
     not_yet("VINDEX_SNAPSHOT_INTERVAL", VINDEX),
+];
+
+const fn named(flag: &'static str, setting: Setting) -> Setting {
+    Setting { flag: Some(flag), ..setting }
+}
+
+/// The settings of a witness, in the file below `[witness]`.
+pub static WITNESS_TABLE: &[Setting] = &[
+    named(
+        "listen",
+        setting(
+            "LISTEN_ADDR",
+            "ADDR",
+            "127.0.0.1:2026",
+            Kind::Process,
+            "Where to listen; port 0: any free one",
+        ),
+    ),
+    setting("PUBLIC_URL", "URL", "", Kind::Process, "Where the world reaches this witness"),
+    setting(
+        "DATABASE_URL",
+        "URL",
+        "",
+        Kind::Process,
+        "The witness's memory: sqlite:PATH (by default DIR/witness.db) or sqlite::memory:",
+    ),
+    named(
+        "private-key",
+        setting(
+            "WITNESS_PRIVATE_KEY",
+            "SKEY",
+            "",
+            Kind::ProcessSecret,
+            "Signing keys (0x04, 0x06) with a comma between; a new directory makes its own",
+        ),
+    ),
+    named(
+        "log",
+        setting(
+            "WITNESS_LOGS",
+            "ORIGIN=VKEY",
+            "",
+            Kind::ProcessList,
+            "A log to cosign for; repeatable, also with several keys of one log",
+        ),
+    ),
+    named(
+        "log-list",
+        setting(
+            "WITNESS_LOG_LISTS",
+            "FILE|URL",
+            "",
+            Kind::ProcessList,
+            "A logs/v0 list whose logs are added, read again every 15 minutes; repeatable",
+        ),
+    ),
+    named(
+        "disable",
+        setting(
+            "WITNESS_DISABLED_LOGS",
+            "ORIGIN",
+            "",
+            Kind::ProcessList,
+            "Refuse this log (403), whoever lists it; repeatable",
+        ),
+    ),
+    setting(
+        "RATE_LIMIT_PER_SECOND",
+        "N",
+        "100",
+        Kind::Process,
+        "Requests per client and second; 0: no limit",
+    ),
+    setting("RATE_LIMIT_BURST_SIZE", "N", "200", Kind::Process, "How many of them at once after a pause"),
+    setting(
+        "WITNESS_RATE_LIMIT_PER_SECOND",
+        "N",
+        "",
+        Kind::Process,
+        "Checkpoints a second that all logs together may have cosigned",
+    ),
+    setting("TRUSTED_PROXIES", "CIDRS", "", Kind::Process, "Networks whose forwarding headers are believed"),
+    named(
+        "contact",
+        setting("WITNESS_CONTACT", "TEXT", "", Kind::Process, "Whom to write to, shown on its page"),
+    ),
+    setting(
+        "METRICS_LISTEN_ADDR",
+        "ADDR",
+        "",
+        Kind::Process,
+        "Answer /metrics here, and no longer to the public",
+    ),
+    setting("LOG_FORMAT", "text|json", "text", Kind::Process, "Form of the lines on stderr"),
 ];

@@ -8,6 +8,8 @@ use std::{
 
 use ipnet::IpNet;
 
+use super::LogFormat;
+
 /// Where the log state lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StatePlace {
@@ -23,6 +25,15 @@ pub(super) fn truth(text: &str) -> Result<bool, String> {
         "true" | "on" | "yes" | "1" => Ok(true),
         "false" | "off" | "no" | "0" => Ok(false),
         _ => Err("write true or false".into()),
+    }
+}
+
+/// `text` or `json`.
+pub(super) fn log_format(text: &str) -> Result<LogFormat, String> {
+    match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("write text or json".into()),
     }
 }
 

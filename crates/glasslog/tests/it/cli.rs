@@ -1,6 +1,8 @@
 //! Usage, exit codes, keys and settings.
 
 use assert_cmd::Command;
+use aws_lc_rs::digest::{SHA256, digest};
+use base64ct::Encoding;
 
 use crate::support::{glasslog, home, run, write};
 
@@ -40,6 +42,36 @@ fn a_key_is_made_and_shown() {
     assert_eq!(run(home.path(), &["key", "new", "no spaces allowed", "--out", "x"]).0, 64);
 }
 
+/// Each type of key as the specifications number them, with the key ID that tlog-cosignature computes.
+#[test]
+fn keys_of_each_type_are_made_and_shown() {
+    let home = home();
+    for (kind, file, type_byte, signature_type, bytes) in [
+        ("log", "log.key", 1, "0x01", 32),
+        ("witness", "witness.key", 4, "0x04", 32),
+        ("witness-ml-dsa", "witness-ml-dsa.key", 6, "0x06", 1312),
+    ] {
+        let (code, made, stderr) = run(home.path(), &["key", "new", "example.org/k", "--type", kind]);
+        assert_eq!(code, 0, "{stderr}");
+        let (name, rest) = made.trim().split_once('+').unwrap();
+        let (id, material) = rest.split_once('+').unwrap();
+        let material = base64ct::Base64::decode_vec(material).unwrap();
+        assert_eq!((name, material[0], material.len()), ("example.org/k", type_byte, 1 + bytes), "{kind}");
+        let hashed = digest(&SHA256, &[b"example.org/k\n", &material[..]].concat());
+        assert_eq!(id, const_hex::encode(&hashed.as_ref()[..4]), "{kind}");
+
+        let (code, shown, stderr) = run(home.path(), &["key", "show", file]);
+        assert_eq!((code, &shown), (0, &made), "{kind}: {stderr}");
+        let (_, json, _) = run(home.path(), &["key", "show", file, "--json"]);
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!((json["type"].as_str(), json["vkey"].as_str()), (Some(signature_type), Some(made.trim())));
+    }
+    std::fs::remove_file(home.path().join("log.key")).unwrap();
+    let (code, both, stderr) = run(home.path(), &["key", "show", "--dir", "."]);
+    assert_eq!((code, both.lines().count()), (0, 2), "a witness's directory: {stderr}");
+    assert_eq!(run(home.path(), &["key", "new", "example.org/k", "--type", "rsa"]).0, 64);
+}
+
 #[test]
 fn config_check_says_who_said_what() {
     let home = home();
@@ -70,12 +102,9 @@ fn config_check_says_who_said_what() {
 #[test]
 fn settings_of_later_releases_are_refused_not_ignored() {
     let home = home();
-    for (name, value) in [
-        ("S3_BUCKET", "b"),
-        ("DATABASE_URL", "postgres://u:pw@h/d"),
-        ("WITNESS_QUORUM", "2"),
-        ("VINDEX_ENABLED", "1"),
-    ] {
+    for (name, value) in
+        [("S3_BUCKET", "b"), ("DATABASE_URL", "postgres://u:pw@h/d"), ("VINDEX_ENABLED", "1")]
+    {
         let output = glasslog(home.path()).args(["config", "check"]).env(name, value).output().unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(64), "{name}: {stderr}");

@@ -9,10 +9,10 @@ use std::{
 use crate::support::{Server, home, poll};
 
 /// A small filesystem of its own, unmounted when dropped.
-struct Mount(PathBuf);
+pub(crate) struct Mount(pub(crate) PathBuf);
 
 impl Mount {
-    fn new(at: PathBuf, megabytes: u32) -> Option<Mount> {
+    pub(crate) fn new(at: PathBuf, megabytes: u32) -> Option<Mount> {
         std::fs::create_dir_all(&at).unwrap();
         let size = format!("size={megabytes}m");
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&at).output();
@@ -27,7 +27,7 @@ impl Drop for Mount {
 }
 
 /// Takes all room that is left.
-fn fill(dir: &Path) -> PathBuf {
+pub(crate) fn fill(dir: &Path) -> PathBuf {
     let path = dir.join("filler");
     let mut file = std::fs::File::create(&path).unwrap();
     while file.write_all(&[0xaa; 64 << 10]).is_ok() {}

@@ -43,12 +43,15 @@ pub(crate) fn home() -> TempDir {
     tempfile::tempdir().unwrap()
 }
 
-/// A running `glasslog serve`. Killed when dropped.
+/// A running `glasslog serve`, or `glasslog witness`. Killed when dropped.
 pub(crate) struct Server {
     child: Child,
     pub(crate) url: String,
+    /// The log's origin; the witness's name.
     pub(crate) origin: String,
     pub(crate) vkey: String,
+    /// Its other keys, which stand directly below the first.
+    pub(crate) more_vkeys: Vec<String>,
     stderr: PathBuf,
 }
 
@@ -66,7 +69,27 @@ impl Server {
     /// The same under another program, for example strace.
     pub(crate) fn spawn(
         home: &Path,
+        command: Command,
+        args: &[&str],
+    ) -> Result<Server, (ExitStatus, String)> {
+        Server::spawn_service(home, command, "serve", args)
+    }
+
+    /// A running `glasslog witness` on any free port.
+    pub(crate) fn witness(home: &Path, args: &[&str]) -> Server {
+        Server::try_witness(home, args).unwrap_or_else(|(status, stderr)| panic!("{status:?}: {stderr}"))
+    }
+
+    /// The same; exit status and stderr when it ends before it listens.
+    pub(crate) fn try_witness(home: &Path, args: &[&str]) -> Result<Server, (ExitStatus, String)> {
+        Server::spawn_service(home, glasslog(home), "witness", args)
+    }
+
+    /// Either one, under another program.
+    pub(crate) fn spawn_service(
+        home: &Path,
         mut command: Command,
+        service: &str,
         args: &[&str],
     ) -> Result<Server, (ExitStatus, String)> {
         let stderr = home.join(format!("stderr-{}", fresh_number()));
@@ -76,7 +99,7 @@ impl Server {
             command.env("CHECKPOINT_INTERVAL", "20ms");
         }
         let mut child = command
-            .arg("serve")
+            .arg(service)
             .args(args)
             .stdout(Stdio::piped())
             .stderr(std::fs::File::create(&stderr).unwrap())
@@ -90,10 +113,19 @@ impl Server {
             let value = line.trim().strip_prefix(what).map(|rest| rest.trim().to_owned());
             value.map(|value| value.split("  (").next().unwrap_or_default().to_owned())
         };
-        let (url, origin, vkey) = (value("listening on"), value("origin"), value("vkey"));
+        let name = if service == "serve" { "origin" } else { "name" };
+        let (url, origin, vkey) = (value("listening on"), value(name), value("vkey"));
+        let mut more_vkeys = Vec::new();
+        if service == "witness" {
+            while let Some(vkey) = value("vkey") {
+                more_vkeys.push(vkey);
+            }
+        }
         std::thread::spawn(move || lines.for_each(drop));
         match (url, origin, vkey) {
-            (Some(url), Some(origin), Some(vkey)) => Ok(Server { child, url, origin, vkey, stderr }),
+            (Some(url), Some(origin), Some(vkey)) => {
+                Ok(Server { child, url, origin, vkey, more_vkeys, stderr })
+            }
             _ => {
                 let status = child.wait().unwrap();
                 Err((status, std::fs::read_to_string(&stderr).unwrap_or_default()))

@@ -17,7 +17,7 @@ use glasslog_core::{TreeSize, checkpoint::Checkpoint, hash::leaf_hash, merkle::C
 
 use crate::support::{Server, home, keep_to, poll, request, size_of};
 
-fn full() -> bool {
+pub(crate) fn full() -> bool {
     std::env::var_os("GLASSLOG_TORTURE").is_some_and(|value| value == "1")
 }
 
@@ -144,7 +144,7 @@ fn wait_until_gone(home: &Path) {
     poll(|| lock.try_lock().ok());
 }
 
-fn strace_works() -> bool {
+pub(crate) fn strace_works() -> bool {
     let tried = Command::new("strace").args(["-qqq", "-o", "/dev/null", "true"]).output();
     tried.is_ok_and(|output| output.status.success())
 }

@@ -1,0 +1,247 @@
+//! Between *recorded* and *public*: cosignatures are gathered to the quorum, and what witnesses know of our past is heeded.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use glasslog_client::witness::with_cosignatures;
+use glasslog_core::{
+    TreeSize,
+    checkpoint::Checkpoint,
+    cosignature::cosign,
+    note::{Note, Signature},
+};
+use glasslog_store::log_state::StateError;
+
+use crate::{
+    Failure,
+    publish::Publisher,
+    sign::cosignatures,
+    witnesses::{Contradiction, Offer, Panel, Tally, unix_time_s},
+};
+
+/// What the publisher knows of cosignatures.
+#[derive(Default)]
+pub(crate) struct Quorum {
+    /// The reports that `tally` was made from.
+    reports: Option<u64>,
+    tally: Option<Tally>,
+    /// When the recorded checkpoint was first offered.
+    offered_at: Option<Instant>,
+    own: Option<OwnCosignatures>,
+    /// Whether anything has changed since the public checkpoint was last put together.
+    is_new: bool,
+    /// The newest time that a cosigner of our own has signed for, in seconds since 1970.
+    own_time_s: u64,
+}
+
+/// A recorded checkpoint: signed by the log alone.
+#[derive(Clone)]
+pub(crate) struct Recorded {
+    pub(crate) size: TreeSize,
+    pub(crate) text: String,
+    pub(crate) note: Bytes,
+}
+
+/// A public checkpoint, with its cosignatures.
+pub(crate) struct Public {
+    pub(crate) size: TreeSize,
+    pub(crate) text: String,
+    pub(crate) note: Bytes,
+}
+
+/// Lines of the log's own cosigners.
+struct OwnCosignatures {
+    text: String,
+    lines: Vec<Signature>,
+    signed_at: Instant,
+}
+
+impl Publisher {
+    /// Lets the witnesses be asked about the recorded checkpoint.
+    pub(crate) fn offer(&mut self) -> Result<(), Failure> {
+        self.quorum.offered_at = Some(Instant::now());
+        self.quorum.is_new = true;
+        if let (Some(panel), Some(recorded)) = (&self.log.panel, &self.recorded) {
+            let Recorded { size, text, note } = recorded.clone();
+            let checkpoint = Checkpoint::parse(&text).map_err(|why| unreadable(size, &why))?;
+            panel.offer(Offer { checkpoint, text, note });
+        }
+        Ok(())
+    }
+
+    /// Whether anything may be signed: nothing, before a quorum has confirmed what this process goes on from.
+    pub(crate) fn may_sign(&self) -> bool {
+        self.log.progress.unconfirmed().is_none()
+    }
+
+    /// When the next checkpoint may be cut. One is in flight: the next comes when the last recorded one has its quorum, or
+    /// has waited for it long enough; a budget of a witness that the quorum needs stretches the interval.
+    pub(crate) fn next_cut_at(&self) -> Instant {
+        if self.is_public() {
+            return self.due_at;
+        }
+        let held_up_until = self.quorum.tally.as_ref().and_then(|tally| tally.held_up_until);
+        [Some(self.due_at), self.wait_ends_at(), held_up_until]
+            .into_iter()
+            .flatten()
+            .max()
+            .unwrap_or(self.due_at)
+    }
+
+    /// Whether the recorded checkpoint has waited for its quorum as long as a checkpoint may.
+    pub(crate) fn has_waited(&self) -> bool {
+        self.wait_ends_at().is_none_or(|end| end <= Instant::now())
+    }
+
+    fn wait_ends_at(&self) -> Option<Instant> {
+        let panel = self.log.panel.as_ref()?;
+        self.quorum.offered_at?.checked_add(panel.timeout())
+    }
+
+    /// Moments at which something is to be done though nobody reports: the end of the wait, a signature of our own.
+    pub(crate) fn quorum_deadlines(&self) -> impl Iterator<Item = Instant> {
+        let end_of_wait = self.wait_ends_at().filter(|end| !self.is_public() && *end > Instant::now());
+        end_of_wait.into_iter().chain(self.own_refresh_at())
+    }
+
+    /// The recorded checkpoint as it may be public now, with its cosignatures; `None` while it has no quorum, and when it is
+    /// public already and nothing is new.
+    pub(crate) fn with_quorum(&mut self, recorded: &Recorded) -> Result<Option<Bytes>, Failure> {
+        self.look_at_reports()?;
+        let is_public = self.is_public();
+        let filled = self.quorum.tally.as_ref().is_none_or(|tally| tally.filled);
+        // DESIGN §3, Publish: of a new log, size 0 becomes public without a quorum, and no other checkpoint does.
+        let is_first = recorded.size == TreeSize::ZERO && self.public.is_none();
+        let may_be_seen = filled || is_public || (is_first && self.has_waited());
+        if !may_be_seen {
+            self.note_quorum(!self.has_waited());
+            return Ok(None);
+        }
+        self.note_quorum(filled || is_public);
+        self.sign_for_ourselves(recorded)?;
+        if is_public && !self.quorum.is_new {
+            return Ok(None);
+        }
+        let own = self.quorum.own.iter().flat_map(|own| &own.lines);
+        let others = self.quorum.tally.iter().flat_map(|tally| &tally.lines);
+        // What is public keeps its cosignatures: a refreshed one replaces that key's.
+        let kept = match &self.public {
+            Some(public) if is_public => cosignatures(&public.note),
+            _ => Ok(Vec::new()),
+        };
+        let unreadable = |why| unreadable(recorded.size, &why);
+        let kept = kept.map_err(unreadable)?;
+        let note =
+            with_cosignatures(&recorded.note, kept.iter().chain(own).chain(others)).map_err(unreadable)?;
+        self.quorum.is_new = false;
+        Ok(Some(Bytes::from(note)))
+    }
+
+    /// Takes in what witnesses have said since the last look.
+    fn look_at_reports(&mut self) -> Result<(), Failure> {
+        let Some(panel) = &self.log.panel else { return Ok(()) };
+        let reports = panel.reports();
+        if self.quorum.reports == Some(reports) {
+            return Ok(());
+        }
+        let tally = panel.tally();
+        if let Some(contradiction) = &tally.contradiction {
+            self.heed(contradiction)?;
+        }
+        if tally.confirmed && !self.may_sign() {
+            tracing::info!("a quorum of witnesses has confirmed the last recorded checkpoint");
+            self.log.progress.set_unconfirmed(false);
+        }
+        (self.quorum.reports, self.quorum.tally) = (Some(reports), Some(tally));
+        self.quorum.is_new = true;
+        Ok(())
+    }
+
+    /// A witness knows of something else: either another process has gone on, or this state is behind.
+    fn heed(&self, contradiction: &Contradiction) -> Result<(), Failure> {
+        let recorded = self.log.state.view()?.recorded.map(|recorded| recorded.size);
+        if recorded > self.recorded.as_ref().map(|recorded| recorded.size) {
+            return Err(Failure::State(StateError::Fenced));
+        }
+        if contradiction.decisive {
+            return Err(Failure::Behind { evidence: contradiction.what.clone() });
+        }
+        Ok(())
+    }
+
+    /// Says it loudly when the quorum is lost, and when it is back.
+    fn note_quorum(&self, there: bool) {
+        let was_missing = self.log.progress.set_without_quorum(!there);
+        match (&self.log.panel, was_missing, there) {
+            (Some(panel), false, false) => tracing::error!(
+                why = panel.troubles(),
+                "no quorum of witnesses: nothing is published until there is one; entries are accepted all the same"
+            ),
+            (_, true, true) => tracing::info!("the quorum of witnesses is there again"),
+            _ => {}
+        }
+    }
+
+    /// Lets the log's own cosigners sign a checkpoint that becomes public, and again when their time is too old.
+    fn sign_for_ourselves(&mut self, recorded: &Recorded) -> Result<(), Failure> {
+        let cosigners = &self.log.config.cosigners;
+        let is_of_this = self.quorum.own.as_ref().is_some_and(|own| own.text == recorded.text);
+        let is_old = self.own_refresh_at().is_some_and(|at| at <= Instant::now());
+        if cosigners.is_empty() || (is_of_this && !is_old) {
+            return Ok(());
+        }
+        // A clock that was set back must not take a statement back.
+        let time_s = unix_time_s().max(self.quorum.own_time_s);
+        let lines = cosigners.iter().map(|signer| cosign(&recorded.text, time_s, signer.as_ref()));
+        let lines = lines.collect::<Result<_, _>>().map_err(Failure::Sign)?;
+        self.quorum.own_time_s = time_s;
+        self.quorum.own =
+            Some(OwnCosignatures { text: recorded.text.clone(), lines, signed_at: Instant::now() });
+        self.quorum.is_new = true;
+        Ok(())
+    }
+
+    fn own_refresh_at(&self) -> Option<Instant> {
+        self.quorum.own.as_ref()?.signed_at.checked_add(self.log.config.refresh_interval)
+    }
+}
+
+impl Recorded {
+    /// What the log state has recorded.
+    pub(crate) fn of(sized: glasslog_store::log_state::SizedNote) -> Result<Recorded, Failure> {
+        let note = Note::parse(&sized.note).map_err(|why| unreadable(sized.size, &why))?;
+        Ok(Recorded { size: sized.size, text: note.text().to_owned(), note: sized.note })
+    }
+}
+
+impl Public {
+    /// What stands at the public path.
+    pub(crate) fn of(note: Bytes) -> Result<Public, Failure> {
+        let unreadable = |why: &dyn std::fmt::Display| {
+            Failure::Contradiction(format!("the public checkpoint cannot be read: {why}"))
+        };
+        let text = Note::parse(&note).map_err(|why| unreadable(&why))?.text().to_owned();
+        let size = Checkpoint::parse(&text).map_err(|why| unreadable(&why))?.size;
+        Ok(Public { size, text, note })
+    }
+}
+
+/// Sets the gate of the start: with witnesses, nothing is acknowledged before a quorum has confirmed.
+pub(crate) fn close_the_gate(
+    panel: Option<&Panel>,
+    start_unconfirmed: bool,
+    progress: &crate::shared::Counters,
+) {
+    let Some(panel) = panel else { return };
+    if start_unconfirmed {
+        tracing::warn!(
+            "started unconfirmed: if this state is behind what witnesses have seen, the log forks with the next checkpoint"
+        );
+    } else {
+        progress.set_unconfirmed(!panel.tally().confirmed);
+    }
+}
+
+fn unreadable(size: TreeSize, why: &dyn std::fmt::Display) -> Failure {
+    Failure::Contradiction(format!("the recorded checkpoint of size {size} cannot be read: {why}"))
+}

@@ -1,0 +1,190 @@
+//! A process that witnesses: opened, listening, supervised, stopped in order.
+
+use std::{ffi::OsStr, path::Path, sync::Arc};
+
+use anyhow::Context;
+use glasslog_core::note::Signer;
+use glasslog_store::{
+    disk::{Disk, RealDisk},
+    lock::LockFile,
+};
+use glasslog_witness::{
+    About, Limits, Rate, WitnessConfig,
+    logs::LogTable,
+    state::{MemoryWitnessState, SqliteOptions, SqliteWitnessState, WitnessState},
+    system_clock,
+};
+use tokio::sync::watch;
+
+use super::{
+    Told,
+    lists::{LIST_INTERVAL, Logs},
+    signers::signers,
+};
+use crate::{
+    exit::Failed,
+    keys::ML_DSA,
+    service::{FILES_OF_THE_LOG, listen, open_files, reachable, until},
+    settings::witness::WitnessSettings,
+    signals,
+};
+
+/// Reads the settings again.
+pub type Reread = Box<dyn Fn() -> Result<WitnessSettings, Failed> + Send + Sync>;
+
+/// A witness that listens, and will answer once it is run.
+pub struct WitnessService {
+    /// What the operator is told.
+    pub told: Told,
+    config: WitnessConfig,
+    logs: Logs,
+    /// Held as long as the witness runs.
+    _lock: Option<LockFile>,
+}
+
+impl WitnessService {
+    /// Listens, then opens keys and memory: a port that is in use is found before anything is written.
+    ///
+    /// # Errors
+    ///
+    /// [`Failed`] with 64 for settings that contradict each other or the directory, else 5.
+    pub async fn start(
+        settings: WitnessSettings,
+        accept_older_state: bool,
+    ) -> Result<WitnessService, Failed> {
+        let listener = listen(settings.listen).await?;
+        let url = format!("http://{}", reachable(listener.local_addr()?));
+        let metrics_listener = match settings.metrics_listen {
+            Some(address) => Some(listen(address).await?),
+            None => None,
+        };
+        let opening = tokio::task::spawn_blocking(move || {
+            let opened = open(&settings, accept_older_state)?;
+            Ok::<_, Failed>((settings, opened))
+        });
+        let (settings, Opened { signers, state, is_new, lock }) = opening.await??;
+        let keys: Vec<_> = signers.iter().map(|signer| signer.verifier_key().clone()).collect();
+        let table = LogTable::new(&keys, Some(&ML_DSA));
+        let mut logs = Logs::new(table.clone(), &settings)?;
+        logs.read_files().await?;
+        let told = Told {
+            url,
+            public_url: settings.public_url.clone(),
+            name: keys.first().map_or("", |key| key.name()).to_owned(),
+            vkeys: keys.iter().map(ToString::to_string).collect(),
+            dir: settings.dir.display().to_string(),
+            new: is_new,
+            logs: table.len(),
+        };
+        let config = WitnessConfig {
+            listener,
+            metrics_listener,
+            bastions: None,
+            signers,
+            state,
+            logs: table,
+            about: about(&settings),
+            limits: limits(&settings),
+            trusted_proxies: settings.trusted_proxies,
+            clock: system_clock(),
+        };
+        Ok(WitnessService { told, config, logs, _lock: lock })
+    }
+
+    /// The table of its logs, which may be changed while it runs.
+    #[must_use]
+    pub fn logs(&self) -> LogTable {
+        self.config.logs.clone()
+    }
+
+    /// Answers until `shutdown` turns true or a worker fails. Lists are read every 15 minutes and, with `reread`, settings
+    /// and lists on SIGHUP.
+    ///
+    /// # Errors
+    ///
+    /// [`Failed`] with 5 when the witness failed.
+    pub async fn run(self, shutdown: watch::Receiver<bool>, reread: Option<Reread>) -> Result<(), Failed> {
+        let serving = glasslog_witness::run(self.config, until(shutdown));
+        tokio::select! {
+            served = serving => served.context("the witness stopped for its own safety")?,
+            ended = keep_reading(self.logs, reread) => ended?,
+        }
+        Ok(())
+    }
+}
+
+/// Ends only when the operating system refuses the signal handler.
+async fn keep_reading(mut logs: Logs, reread: Option<Reread>) -> Result<(), Failed> {
+    let mut hangup = signals::reread()?;
+    loop {
+        logs.read_all().await;
+        tokio::select! {
+            () = tokio::time::sleep(LIST_INTERVAL) => {}
+            _ = hangup.recv() => {
+                let Some(reread) = &reread else { continue };
+                match reread().and_then(|settings| logs.set(&settings)) {
+                    Ok(()) => tracing::info!("logs read again"),
+                    Err(failed) => tracing::warn!(why = format!("{:#}", failed.error), "the old logs stay"),
+                }
+            }
+        }
+    }
+}
+
+struct Opened {
+    signers: Vec<Arc<dyn Signer>>,
+    state: Arc<dyn WitnessState>,
+    is_new: bool,
+    lock: Option<LockFile>,
+}
+
+/// Opens keys and memory, making what a new witness needs. Blocks on the disk.
+fn open(settings: &WitnessSettings, accept_older_state: bool) -> Result<Opened, Failed> {
+    let disk = RealDisk::private();
+    let make = |dir: &Path| {
+        disk.create_dir_all(dir).with_context(|| format!("cannot use the directory {}", dir.display()))
+    };
+    // A mark without its memory is no new witness: the memory was lost.
+    let mark = |path: &Path| [path.as_os_str(), OsStr::new(".mark")].join(OsStr::new(""));
+    let is_new =
+        settings.database.as_ref().is_none_or(|path| !path.exists() && !Path::new(&mark(path)).exists());
+    let lock = if settings.private_keys.is_none() {
+        make(&settings.dir)?;
+        Some(LockFile::acquire(&settings.dir.join("lock"))?)
+    } else {
+        None
+    };
+    let signers = signers(settings, is_new)?;
+    let state: Arc<dyn WitnessState> = match &settings.database {
+        None => Arc::new(MemoryWitnessState::default()),
+        Some(path) => {
+            make(path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(".")))?;
+            let opened = SqliteWitnessState::open(path, SqliteOptions { accept_older_state });
+            Arc::new(
+                opened
+                    .with_context(|| format!("the witness in {} does not start", settings.dir.display()))?,
+            )
+        }
+    };
+    Ok(Opened { signers, state, is_new, lock })
+}
+
+fn about(settings: &WitnessSettings) -> About {
+    About {
+        submission_url: settings.public_url.clone(),
+        monitoring_url: None,
+        // A file's name says nothing to the world.
+        lists: settings.lists.iter().filter(|list| list.contains("://")).cloned().collect(),
+        list_interval: (!settings.lists.is_empty()).then_some(LIST_INTERVAL),
+        contact: settings.contact.clone(),
+    }
+}
+
+fn limits(settings: &WitnessSettings) -> Limits {
+    let mut limits = Limits::default();
+    let connections = &mut limits.connections.connections;
+    *connections = (*connections).min(open_files().saturating_sub(FILES_OF_THE_LOG));
+    limits.client_rate = settings.rate.and_then(|(per_second, burst)| Rate::new(per_second, burst));
+    limits.global_rate = settings.global_rate.and_then(|per_second| Rate::new(per_second, per_second));
+    limits
+}
