@@ -49,6 +49,7 @@ fn serve(listener: std::net::TcpListener, signers: Vec<Arc<dyn Signer>>, logs: L
         let config = WitnessConfig {
             listener: tokio::net::TcpListener::from_std(listener).unwrap(),
             metrics_listener: None,
+            bastions: None,
             signers,
             state: Arc::new(state),
             logs,

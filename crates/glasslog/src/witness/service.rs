@@ -1,6 +1,6 @@
 //! A process that witnesses: opened, listening, supervised, stopped in order.
 
-use std::{path::Path, sync::Arc};
+use std::{ffi::OsStr, path::Path, sync::Arc};
 
 use anyhow::Context;
 use glasslog_core::note::Signer;
@@ -144,7 +144,10 @@ fn open(settings: &WitnessSettings, accept_older_state: bool) -> Result<Opened, 
     let make = |dir: &Path| {
         disk.create_dir_all(dir).with_context(|| format!("cannot use the directory {}", dir.display()))
     };
-    let is_new = settings.database.as_ref().is_none_or(|path| !path.exists());
+    // A mark without its memory is no new witness: the memory was lost.
+    let mark = |path: &Path| [path.as_os_str(), OsStr::new(".mark")].join(OsStr::new(""));
+    let is_new =
+        settings.database.as_ref().is_none_or(|path| !path.exists() && !Path::new(&mark(path)).exists());
     let lock = if settings.private_keys.is_none() {
         make(&settings.dir)?;
         Some(LockFile::acquire(&settings.dir.join("lock"))?)

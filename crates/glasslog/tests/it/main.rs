@@ -21,3 +21,4 @@ mod torture;
 mod verify;
 mod witness;
 mod witness_crash;
+mod witnessed;
