@@ -102,11 +102,9 @@ fn config_check_says_who_said_what() {
 #[test]
 fn settings_of_later_releases_are_refused_not_ignored() {
     let home = home();
-    for (name, value) in [
-        ("S3_BUCKET", "b"),
-        ("DATABASE_URL", "postgres://u:pw@h/d"),
-        ("VINDEX_ENABLED", "1"),
-    ] {
+    for (name, value) in
+        [("S3_BUCKET", "b"), ("DATABASE_URL", "postgres://u:pw@h/d"), ("VINDEX_ENABLED", "1")]
+    {
         let output = glasslog(home.path()).args(["config", "check"]).env(name, value).output().unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(64), "{name}: {stderr}");

@@ -85,7 +85,8 @@ impl Server {
         Server::spawn_service(home, glasslog(home), "witness", args)
     }
 
-    fn spawn_service(
+    /// A service under another program or with more variables.
+    pub(crate) fn spawn_service(
         home: &Path,
         mut command: Command,
         service: &str,
