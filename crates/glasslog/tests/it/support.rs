@@ -85,7 +85,7 @@ impl Server {
         Server::spawn_service(home, glasslog(home), "witness", args)
     }
 
-    /// A service under another program or with more variables.
+    /// Either one, under another program.
     pub(crate) fn spawn_service(
         home: &Path,
         mut command: Command,
