@@ -6,6 +6,7 @@
     reason = "clippy spares functions marked #[test], and not what they call"
 )]
 
+mod bastion;
 mod bench;
 mod cli;
 mod demo;
