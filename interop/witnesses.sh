@@ -108,15 +108,20 @@ start_tdevwitness() {
     said_by "$tdevwitness_pid" "$1/out"
 }
 
-# start_glasslog_witness DIRECTORY NAME ORIGIN=VKEY...: ours, of the binary $subject. The second time it goes on with its key and state.
+# start_glasslog_witness DIRECTORY NAME ORIGIN=VKEY...: ours, of the binary $subject, with a key of each type. The second time it goes on with its key and state.
 start_glasslog_witness() {
     mkdir -p "$1"
-    [ -e "$1/key" ] || "$work/genkey" --out "$1/key" "$2" >/dev/null
+    if [ ! -e "$1/key" ]; then
+        "$work/genkey" --out "$1/ed25519" "$2" >/dev/null
+        "$work/genkey" --mldsa --out "$1/mldsa" "$2" >/dev/null
+        echo "$(cat "$1/ed25519"),$(cat "$1/mldsa")" >"$1/key"
+    fi
     local log logs=()
     for log in "${@:3}"; do logs+=(--log "$log"); done
     rm -f "$1/out"
-    "$subject" witness --listen 127.0.0.1:0 --database-url "sqlite:$1/db" --private-key "$(cat "$1/key")" "${logs[@]}" \
-        >"$1/out" 2>"$1/err" &
+    # All load comes from one address, so without a limit for each client.
+    "$subject" witness --dir "$1" --listen 127.0.0.1:0 --database-url "sqlite:$1/db" --rate-limit-per-second 0 \
+        --private-key "$(cat "$1/key")" "${logs[@]}" >"$1/out" 2>"$1/err" &
     witness_pid=$!
     said_by "$witness_pid" "$1/out" || { tail -n 20 "$1/err" >&2; return 1; }
 }

@@ -99,7 +99,7 @@ pub async fn run(
         trusted_proxies,
         clock,
     } = config;
-    let keys = config::check_signers(&signers)?;
+    let keys = logs.checking(config::check_signers(&signers)?);
     let slots = load(state.clone(), &logs).await?;
     let metrics = Metrics::new();
     let (committer, committing) =

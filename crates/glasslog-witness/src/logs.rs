@@ -206,6 +206,14 @@ impl LogTable {
         self.inner.key_changes.load(Ordering::Relaxed)
     }
 
+    /// The same keys; those of type 0x06 are checked as the logs' are.
+    pub(crate) fn checking(&self, keys: Vec<VerifierKey>) -> Vec<VerifierKey> {
+        match self.inner.ml_dsa {
+            Some(ml_dsa) => keys.into_iter().map(|key| key.checked_by(ml_dsa)).collect(),
+            None => keys,
+        }
+    }
+
     pub(crate) fn get(&self, origin: &str) -> Option<Arc<Entry>> {
         self.inner.logs.load().get(origin).cloned()
     }

@@ -73,7 +73,7 @@ impl Signer for MlDsaSigner {
 fn ml_dsa(name: &str, seed: u8) -> MlDsaSigner {
     let pair = PqdsaKeyPair::from_seed(&ML_DSA_44_SIGNING, &[seed; 32]).unwrap();
     let key = VerifierKey::new(name, Algorithm::MlDsa44, pair.public_key().as_ref()).unwrap();
-    MlDsaSigner { pair, key: key.checked_by(&AWS_LC) }
+    MlDsaSigner { pair, key }
 }
 
 fn ed25519(name: &str, algorithm: Algorithm, seed: u8) -> Ed25519Signer {

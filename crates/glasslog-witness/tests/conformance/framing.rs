@@ -88,6 +88,10 @@ fn check_03_the_old_size_line_is_strict() {
     for line in ["old 00", "old -0", "old +0", "old 0 ", "old ", "old 0x0"] {
         let ask = unseen.next(3).with_old(line);
         unseen.refuse(&mut check, Must, format!("{line:?} at size 0"), &[400], &ask.bytes());
+        // Cosigned: the rest would only tell of a wrong old size.
+        if unseen.st > 0 {
+            break;
+        }
     }
     check.finish();
 }

@@ -20,4 +20,5 @@ mod support;
 mod torture;
 mod verify;
 mod witness;
+mod witness_crash;
 mod witnessed;

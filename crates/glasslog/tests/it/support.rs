@@ -85,7 +85,8 @@ impl Server {
         Server::spawn_service(home, glasslog(home), "witness", args)
     }
 
-    fn spawn_service(
+    /// Either one, under another program.
+    pub(crate) fn spawn_service(
         home: &Path,
         mut command: Command,
         service: &str,

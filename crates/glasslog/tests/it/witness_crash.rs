@@ -5,16 +5,12 @@
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead, BufReader},
-    os::unix::process::CommandExt,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
-    sync::{
-        Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    process::{Command, ExitStatus},
+    sync::Mutex,
 };
 
+use base64ct::{Base64, Encoding};
 use glasslog_core::{
     TreeSize,
     checkpoint::Checkpoint,
@@ -25,7 +21,7 @@ use glasslog_core::{
 
 use crate::{
     disk_full::{Mount, fill},
-    support::{Answer, fresh_number, glasslog, home, keep_to, poll, request},
+    support::{Answer, Server, fresh_number, glasslog, home, keep_to, poll, request},
     torture::{full, strace_works},
 };
 
@@ -39,7 +35,8 @@ struct Log {
 impl Log {
     fn new(number: usize) -> Log {
         let origin = format!("log{number}.example");
-        let key = SecretKey::from_seed(&origin, Algorithm::Ed25519, &[u8::try_from(number).unwrap(); 32]).unwrap();
+        let key =
+            SecretKey::from_seed(&origin, Algorithm::Ed25519, &[u8::try_from(number).unwrap(); 32]).unwrap();
         Log { origin, signer: Ed25519Signer::new(&key), vkey: key.verifier_key().to_string() }
     }
 
@@ -53,9 +50,10 @@ impl Log {
 
     /// The request from `old` to `size`, in the log or in its fork.
     fn ask(&self, old: u64, size: u64, fork: u64) -> Vec<u8> {
-        let leaf = |index: u64| leaf_hash(format!("{index}{}", if index < fork { "" } else { " other" }).as_bytes());
+        let leaf =
+            |index: u64| leaf_hash(format!("{index}{}", if index < fork { "" } else { " other" }).as_bytes());
         let hash_of = |node: Node| -> Result<Hash, std::convert::Infallible> {
-            let width = 1 << node.level;
+            let width = 1 << node.height;
             let start = node.index * width;
             Ok(subtree(start, start + width, &leaf))
         };
@@ -66,7 +64,7 @@ impl Log {
         let mut body = format!("old {old}\n");
         for span in consistency_spans(TreeSize(old), TreeSize(size)).unwrap() {
             let Ok(hash) = span.hash(hash_of);
-            body += &format!("{hash}\n");
+            body += &format!("{}\n", Base64::encode_string(hash.as_bytes()));
         }
         (body + "\n" + &sign(&text, &[&self.signer]).unwrap()).into_bytes()
     }
@@ -81,12 +79,8 @@ fn subtree(start: u64, end: u64, leaf: &impl Fn(u64) -> Hash) -> Hash {
     glasslog_core::hash::node_hash(&subtree(start, middle, leaf), &subtree(middle, end, leaf))
 }
 
-/// A running `glasslog witness`. Killed when dropped.
-struct Witness {
-    child: Child,
-    url: String,
-    stderr: PathBuf,
-}
+/// A running `glasslog witness`.
+struct Witness(Server);
 
 impl Witness {
     fn start(home: &Path, logs: &[Log]) -> Witness {
@@ -95,37 +89,25 @@ impl Witness {
     }
 
     /// One with its state below `dir`, perhaps under another program; exit status and stderr when it never listens.
-    fn spawn(home: &Path, mut command: Command, dir: &str, logs: &[Log]) -> Result<Witness, (ExitStatus, String)> {
-        let stderr = home.join(format!("stderr-{}", fresh_number()));
-        std::fs::create_dir_all(home.join(dir)).unwrap();
-        let key = SecretKey::from_seed("witness.example", Algorithm::Ed25519Cosignature, &[77; 32]).unwrap();
+    fn spawn(
+        home: &Path,
+        command: Command,
+        dir: &str,
+        logs: &[Log],
+    ) -> Result<Witness, (ExitStatus, String)> {
+        let key = SecretKey::from_seed("witness.example", Algorithm::CosignatureV1, &[77; 32]).unwrap();
+        let key = key.to_text();
         let database = format!("sqlite:{dir}/witness.db");
-        command.args(["witness", "--listen", "127.0.0.1:0", "--dir", dir, "--database-url", &database]);
-        command.args(["--private-key", &key.to_text()]);
-        for log in logs {
-            command.args(["--log", &log.flag()]);
+        let mut args = vec!["--dir", dir, "--database-url", &database, "--private-key", &key];
+        let flags: Vec<String> = logs.iter().map(Log::flag).collect();
+        for flag in &flags {
+            args.extend(["--log", flag]);
         }
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(std::fs::File::create(&stderr).unwrap())
-            .process_group(0)
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let first = lines.next().and_then(Result::ok).unwrap_or_default();
-        let url = first.trim().strip_prefix("listening on").map(|url| url.trim().to_owned());
-        std::thread::spawn(move || lines.for_each(drop));
-        match url {
-            Some(url) => Ok(Witness { child, url, stderr }),
-            None => {
-                let status = child.wait().unwrap();
-                Err((status, std::fs::read_to_string(&stderr).unwrap_or_default()))
-            }
-        }
+        Server::spawn_service(home, command, "witness", &args).map(Witness)
     }
 
     fn post(&self, body: &[u8]) -> std::io::Result<Answer> {
-        request(&format!("{}/add-checkpoint", self.url), "POST", &[], body)
+        request(&format!("{}/add-checkpoint", self.0.url), "POST", &[], body)
     }
 
     /// The size that it holds for a log.
@@ -134,29 +116,6 @@ impl Witness {
         let answer = self.post(&log.ask(4095, 4096, u64::MAX)).unwrap();
         assert_eq!(answer.status, 409, "{}", answer.text());
         answer.text().trim().parse().unwrap()
-    }
-
-    fn stderr(&self) -> String {
-        std::fs::read_to_string(&self.stderr).unwrap_or_default()
-    }
-
-    fn ended(&mut self) -> Option<ExitStatus> {
-        self.child.try_wait().unwrap()
-    }
-
-    fn stop(mut self) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-        let status = self.child.wait().unwrap();
-        assert_eq!(status.code(), Some(0), "{}", self.stderr());
-    }
-}
-
-impl Drop for Witness {
-    fn drop(&mut self) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        let _may_have_ended = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
-        let _reaped = self.child.wait();
     }
 }
 
@@ -178,17 +137,20 @@ impl Ledger {
     /// Writes down a 200. Its time must not lie before an earlier one's.
     fn write(&self, log: &Log, size: u64, answer: &Answer) {
         let time = time_of(&answer.text());
-        let (before, earlier) = self.cosigned.lock().unwrap().insert(log.origin.clone(), (size, time)).unwrap_or_default();
+        let (before, earlier) =
+            self.cosigned.lock().unwrap().insert(log.origin.clone(), (size, time)).unwrap_or_default();
         assert!(size >= before, "{}: {before}, then {size} was cosigned", log.origin);
         assert!(time >= earlier, "{}: cosigned at {earlier}, then at {time}", log.origin);
     }
 
-    /// Grows a log entry by entry until `stop`, or until the witness is gone.
-    fn grow(&self, witness: &str, log: &Log, stop: &AtomicBool) {
+    /// Grows a log entry by entry until the witness is gone.
+    fn grow(&self, witness: &str, log: &Log) {
         let mut size = self.of(log).0;
-        while !stop.load(Ordering::Relaxed) {
+        loop {
             let body = log.ask(size, size + 1, u64::MAX);
-            let Ok(answer) = request(&format!("{witness}/add-checkpoint"), "POST", &[], &body) else { return };
+            let Ok(answer) = request(&format!("{witness}/add-checkpoint"), "POST", &[], &body) else {
+                return;
+            };
             match answer.status {
                 200 => {
                     size += 1;
@@ -249,21 +211,20 @@ fn torture_a_witness_killed_in_mid_load() {
     for round in 0..rounds {
         let witness = Witness::start(home.path(), &logs);
         ledger.recount(&witness, &logs);
-        let stop = AtomicBool::new(false);
         // Killed while all are at work: after a number of cosignatures that differs each time.
         let enough = ledger.total() + 20 + 13 * (round % 7);
+        let url = witness.0.url.clone();
         std::thread::scope(|scope| {
             for log in &logs {
-                scope.spawn(|| ledger.grow(&witness.url, log, &stop));
+                scope.spawn(|| ledger.grow(&url, log));
             }
             poll(|| (ledger.total() >= enough).then_some(()));
-            let pid = rustix::process::Pid::from_child(&witness.child);
-            rustix::process::kill_process_group(pid, rustix::process::Signal::KILL).unwrap();
+            witness.0.kill();
         });
     }
     let witness = Witness::start(home.path(), &logs);
     ledger.recount(&witness, &logs);
-    witness.stop();
+    witness.0.stop();
     println!("{rounds} kills, {} cosigned growths", ledger.total());
 }
 
@@ -308,16 +269,16 @@ fn torture_a_sync_that_fails_lets_no_cosignature_out() {
                     }
                 }
                 if injected() {
-                    let status = poll(|| witness.ended());
-                    assert!(!status.success(), "{when}: {}", witness.stderr());
-                    assert!(witness.stderr().contains("error:"), "{when}: {}", witness.stderr());
+                    let status = poll(|| witness.0.ended());
+                    assert!(!status.success(), "{when}: {}", witness.0.stderr());
+                    assert!(witness.0.stderr().contains("error:"), "{when}: {}", witness.0.stderr());
                     met += 1;
                 }
             }
         }
         let witness = poll(|| Witness::spawn(home.path(), glasslog(home.path()), "state", &logs).ok());
         ledger.recount(&witness, &logs);
-        witness.stop();
+        witness.0.stop();
     }
     println!("{met} of {} faults stopped the witness", moments.len());
     assert!(met > 0, "a witness syncs, so a fault must show");
@@ -355,7 +316,7 @@ fn a_full_disk_gives_no_cosignature_and_recovers() {
     std::fs::remove_file(filler).unwrap();
     poll(|| grow(true).is_none().then_some(()));
     ledger.recount(&witness, &logs);
-    witness.stop();
+    witness.0.stop();
 }
 
 #[test]
@@ -394,16 +355,18 @@ fn a_restored_database_is_noticed() {
     let logs = Log::family(1);
     let witness = Witness::start(home.path(), &logs);
     assert_eq!(witness.post(&logs[0].ask(0, 5, u64::MAX)).unwrap().status, 200);
-    witness.stop();
+    witness.0.stop();
     let database = home.path().join("state/witness.db");
     std::fs::copy(&database, home.path().join("backup")).unwrap();
     let witness = Witness::start(home.path(), &logs);
     assert_eq!(witness.post(&logs[0].ask(5, 8, u64::MAX)).unwrap().status, 200);
-    witness.stop();
+    witness.0.stop();
 
     std::fs::copy(home.path().join("backup"), &database).unwrap();
     match Witness::spawn(home.path(), glasslog(home.path()), "state", &logs) {
-        Err((status, stderr)) => assert!(!status.success() && stderr.contains("error:"), "{status:?} {stderr}"),
+        Err((status, stderr)) => {
+            assert!(!status.success() && stderr.contains("error:"), "{status:?} {stderr}")
+        }
         Ok(witness) => {
             let fork = witness.post(&logs[0].ask(5, 8, 6)).unwrap();
             assert_ne!(fork.status, 200, "8 was cosigned, and now another 8: {}", fork.text());
@@ -467,7 +430,8 @@ fn each_cosignature_comes_after_a_sync() {
 
 #[test]
 fn a_missing_sync_is_seen_in_a_trace() {
-    let ask = "7 recvfrom(9<socket:[1]>, \"POST /add-checkpoint HTTP/1.1\\r\\n\"..., 8192, 0, NULL, NULL) = 300\n";
+    let ask =
+        "7 recvfrom(9<socket:[1]>, \"POST /add-checkpoint HTTP/1.1\\r\\n\"..., 8192, 0, NULL, NULL) = 300\n";
     let sync = "8 fdatasync(5</tmp/witness.db-wal>) = 0\n";
     let begun = "8 fdatasync(5</tmp/witness.db-wal> <unfinished ...>\n";
     let ended = "8 <... fdatasync resumed>) = 0\n";
