@@ -10,6 +10,7 @@ use glasslog_store::{
 };
 use glasslog_witness::{
     About, Limits, Rate, WitnessConfig,
+    bastion::{BackendKey, BastionClient, BastionLimits, Bastions},
     logs::LogTable,
     state::{MemoryWitnessState, SqliteOptions, SqliteWitnessState, WitnessState},
     system_clock,
@@ -19,7 +20,7 @@ use tokio::sync::watch;
 use super::{
     Told,
     lists::{LIST_INTERVAL, Logs},
-    signers::signers,
+    signers::{backend_key, signers},
 };
 use crate::{
     exit::Failed,
@@ -62,14 +63,22 @@ impl WitnessService {
             let opened = open(&settings, accept_older_state)?;
             Ok::<_, Failed>((settings, opened))
         });
-        let (settings, Opened { signers, state, is_new, lock }) = opening.await??;
+        let (settings, Opened { signers, state, is_new, backend, lock }) = opening.await??;
         let keys: Vec<_> = signers.iter().map(|signer| signer.verifier_key().clone()).collect();
         let table = LogTable::new(&keys, Some(&ML_DSA));
         let mut logs = Logs::new(table.clone(), &settings)?;
         logs.read_files().await?;
+        let bastions = bastions(&settings, backend.as_ref())?;
+        let through = |key: &BackendKey| {
+            settings.bastions.iter().map(|bastion| bastion.submission_prefix(key)).collect::<Vec<_>>()
+        };
+        let through_bastions = backend.as_ref().map(through).unwrap_or_default();
+        let public_url = settings.public_url.clone().or_else(|| through_bastions.first().cloned());
         let told = Told {
             url,
-            public_url: settings.public_url.clone(),
+            public_url: public_url.clone(),
+            bastion_key_hash: backend.as_ref().map(BackendKey::hash),
+            through_bastions,
             name: keys.first().map_or("", |key| key.name()).to_owned(),
             vkeys: keys.iter().map(ToString::to_string).collect(),
             dir: settings.dir.display().to_string(),
@@ -79,11 +88,11 @@ impl WitnessService {
         let config = WitnessConfig {
             listener,
             metrics_listener,
-            bastions: None,
+            bastions,
             signers,
             state,
             logs: table,
-            about: about(&settings),
+            about: about(&settings, public_url),
             limits: limits(&settings),
             trusted_proxies: settings.trusted_proxies,
             clock: system_clock(),
@@ -135,6 +144,8 @@ struct Opened {
     signers: Vec<Arc<dyn Signer>>,
     state: Arc<dyn WitnessState>,
     is_new: bool,
+    /// Who the witness is to its bastions, if it has any.
+    backend: Option<BackendKey>,
     lock: Option<LockFile>,
 }
 
@@ -148,13 +159,15 @@ fn open(settings: &WitnessSettings, accept_older_state: bool) -> Result<Opened, 
     let mark = |path: &Path| [path.as_os_str(), OsStr::new(".mark")].join(OsStr::new(""));
     let is_new =
         settings.database.as_ref().is_none_or(|path| !path.exists() && !Path::new(&mark(path)).exists());
-    let lock = if settings.private_keys.is_none() {
+    let lock = if settings.private_keys.is_none() || !settings.bastions.is_empty() {
         make(&settings.dir)?;
         Some(LockFile::acquire(&settings.dir.join("lock"))?)
     } else {
         None
     };
     let signers = signers(settings, is_new)?;
+    let name = signers.first().map_or("", |signer| signer.verifier_key().name());
+    let backend = if settings.bastions.is_empty() { None } else { Some(backend_key(&settings.dir, name)?) };
     let state: Arc<dyn WitnessState> = match &settings.database {
         None => Arc::new(MemoryWitnessState::default()),
         Some(path) => {
@@ -166,12 +179,19 @@ fn open(settings: &WitnessSettings, accept_older_state: bool) -> Result<Opened, 
             )
         }
     };
-    Ok(Opened { signers, state, is_new, lock })
+    Ok(Opened { signers, state, is_new, backend, lock })
 }
 
-fn about(settings: &WitnessSettings) -> About {
+/// How bastions are reached; `None` without any.
+fn bastions(settings: &WitnessSettings, key: Option<&BackendKey>) -> Result<Option<Bastions>, Failed> {
+    let Some(key) = key else { return Ok(None) };
+    let client = BastionClient::new(key, Vec::new(), BastionLimits::default())?;
+    Ok(Some(Bastions { addresses: settings.bastions.clone(), client }))
+}
+
+fn about(settings: &WitnessSettings, submission_url: Option<String>) -> About {
     About {
-        submission_url: settings.public_url.clone(),
+        submission_url,
         monitoring_url: None,
         // A file's name says nothing to the world.
         lists: settings.lists.iter().filter(|list| list.contains("://")).cloned().collect(),
