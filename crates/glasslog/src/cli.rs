@@ -168,7 +168,7 @@ fn dispatch(command: Command, out: &Output) -> Outcome {
             Command::Recover(args) => recover::run(args, out).await,
             Command::Key(command) => keys::run(command, out),
             Command::LogStanza(args) => log_stanza::run(args, out).await,
-            Command::Config(command) => config::run(command, out),
+            Command::Config(command) => config::run(command, out).await,
             Command::Completions(_) => Ok(Exit::Ok),
         }
     });
@@ -228,6 +228,7 @@ mod tests {
             "key new example.org/log",
             "key show",
             "config check",
+            "config check --online --dir D",
             "demo --once",
             "key new example.org/w --type witness-ml-dsa",
             "key rotate --dir D",

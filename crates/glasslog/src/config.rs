@@ -1,6 +1,8 @@
 //! `glasslog config check`: what the settings come to, and who said so.
 
-use clap::Subcommand;
+mod online;
+
+use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use crate::{
@@ -18,18 +20,30 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
     /// Explain each effective setting and where it came from
-    Check(Box<ServeArgs>),
+    Check(Box<CheckArgs>),
+}
+
+/// Arguments of `glasslog config check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Ask each witness what it holds of the log. Nothing is submitted
+    #[arg(long)]
+    pub online: bool,
+    /// What `glasslog serve` takes.
+    #[command(flatten)]
+    pub serve: ServeArgs,
 }
 
 /// Takes the flags of `glasslog serve`, and says what it would run with.
 ///
 /// # Errors
 ///
-/// [`crate::exit::Failed`] with 64 for settings that `serve` would refuse.
-pub fn run(command: ConfigCommand, out: &Output) -> Outcome {
+/// [`crate::exit::Failed`] with 64 for settings that `serve` would refuse. With `--online`, the exit code is 4 when the
+/// witnesses that answer cannot fill a log's quorum.
+pub async fn run(command: ConfigCommand, out: &Output) -> Outcome {
     let ConfigCommand::Check(args) = command;
-    let layers = args.layers()?;
-    let settings = Settings::resolve(&layers, args.dir.as_deref()).or_exit(Exit::Usage)?;
+    let layers = args.serve.layers()?;
+    let settings = Settings::resolve(&layers, args.serve.dir.as_deref()).or_exit(Exit::Usage)?;
     let lines = explain(&layers, &settings);
     let width = lines.iter().map(|line| line.name.len()).max().unwrap_or_default();
     for line in &lines {
@@ -44,8 +58,26 @@ pub fn run(command: ConfigCommand, out: &Output) -> Outcome {
     };
     out.line("");
     out.line(format_args!("listens on {}: {writes}", settings.listen));
-    out.json(&lines);
-    Ok(Exit::Ok)
+    if !args.online {
+        out.json(&lines);
+        return Ok(Exit::Ok);
+    }
+    let looking = move || settings.logs.iter().map(online::look).collect::<Result<Vec<_>, _>>();
+    let seen = tokio::task::spawn_blocking(looking).await??;
+    let seen: Vec<_> = seen.into_iter().flatten().collect();
+    if seen.is_empty() {
+        out.line("no witness is asked for");
+    }
+    seen.iter().for_each(|seen| seen.tell(out));
+    out.json(&Online { settings: &lines, logs: &seen });
+    Ok(seen.iter().fold(Exit::Ok, |exit, seen| exit.worst(seen.exit())))
+}
+
+/// With `--online`.
+#[derive(Serialize)]
+struct Online<'a> {
+    settings: &'a [Line],
+    logs: &'a [online::Seen],
 }
 
 /// One effective value.

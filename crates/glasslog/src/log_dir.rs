@@ -94,6 +94,38 @@ pub fn open(settings: &LogSettings) -> Result<OpenDir, Failed> {
     Ok(OpenDir { config: config(settings, &keys, &log_keys)?, stores, policy, is_new, locks })
 }
 
+/// The keys that sign for the log, the current one first, for a command that does not open it; none if it has none yet.
+///
+/// # Errors
+///
+/// [`Failed`] with 64 for a setting that is no key, 5 for a file that cannot be read.
+pub(crate) fn known_keys(settings: &LogSettings) -> Result<Vec<SecretKey>, Failed> {
+    match given_keys(settings)? {
+        Some(given) => Ok(given),
+        None => Ok(rotate::signing_keys(&settings.dir)?),
+    }
+}
+
+/// The keys that sign for the log, the current one first, made if it is a new log: for a caller that must know them before
+/// the log is opened.
+///
+/// # Errors
+///
+/// [`Failed`] as [`open`].
+pub(crate) fn make_keys(settings: &LogSettings) -> Result<Vec<SecretKey>, Failed> {
+    let places = Places::of(settings);
+    RealDisk::private()
+        .create_dir_all(&places.dir)
+        .with_context(|| format!("cannot use the directory {}", places.dir.display()))?;
+    let _writer = LockFile::acquire(&places.dir.join("lock"))?;
+    Ok(keys(settings, &places)?.0)
+}
+
+fn given_keys(settings: &LogSettings) -> Result<Option<Vec<SecretKey>>, Failed> {
+    let given = settings.private_key.as_ref().map(|text| keys::parse_several(text)).transpose();
+    given.context("LOG_PRIVATE_KEY is not a signing key").or_exit(Exit::Usage)
+}
+
 /// The checkpoint at the public path, for a command that does not open the log.
 ///
 /// # Errors
@@ -186,8 +218,7 @@ impl Places {
 /// is recorded goes before settings, and settings that say otherwise are refused.
 fn keys(settings: &LogSettings, places: &Places) -> Result<(Vec<SecretKey>, bool), Failed> {
     let kept = rotate::signing_keys(&places.dir)?;
-    let given = settings.private_key.as_ref().map(|text| keys::parse_several(text)).transpose();
-    let given = given.context("LOG_PRIVATE_KEY is not a signing key").or_exit(Exit::Usage)?;
+    let given = given_keys(settings)?;
     let is_new = !places.hold_a_log();
     let keys = match given {
         Some(given) => {

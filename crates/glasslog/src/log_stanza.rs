@@ -14,14 +14,12 @@ use serde::Serialize;
 use crate::{
     exit::{Exit, Failed, OrExit, Outcome},
     fetch::{HOW_TO_PIN, Source},
-    keys::{self, ML_DSA, rotate},
+    keys::{KEY_FILE, ML_DSA},
+    log_dir::{self, REFRESH_INTERVAL},
     output::Output,
     serve::ServeArgs,
     settings::{LogSettings, SettingFlags},
 };
-
-/// How often an idle log asks for fresh cosignatures, in seconds: so it needs at least this many queries a day.
-const IDLE_REFRESH_S: u64 = 300;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -110,17 +108,12 @@ fn settings(args: &LogStanzaArgs) -> Result<LogSettings, Failed> {
 
 /// The key that signs now: witnesses that list the one before go on with that until the overlap ends.
 fn of_directory(log: &LogSettings) -> Result<(String, VerifierKey), Failed> {
-    let given = log.private_key.as_ref().map(|text| keys::parse_several(text)).transpose();
-    let given = given.context("LOG_PRIVATE_KEY is not a signing key").or_exit(Exit::Usage)?;
-    let keys = match given {
-        Some(given) => given,
-        None => rotate::signing_keys(&log.dir)?,
-    };
+    let keys = log_dir::known_keys(log)?;
     let key = keys.first().ok_or_else(|| {
         Failed::usage(format!(
             "{} holds no {}: name the log's directory with --dir, or --log-url and --vkey",
             log.dir.display(),
-            keys::KEY_FILE
+            KEY_FILE
         ))
     })?;
     Ok((key.name().to_owned(), key.verifier_key().clone()))
@@ -149,7 +142,8 @@ fn queries_per_day(interval: Duration) -> Result<NonZeroU32, Failed> {
             "CHECKPOINT_INTERVAL=0 has no number of checkpoints a day: say --qpd what witnesses shall allow",
         )
     })?;
-    let idle = u128::from(DAY.as_secs() / IDLE_REFRESH_S);
+    // An idle log asks for fresh cosignatures, so that verifiers see that it lives.
+    let idle = u128::from(DAY.as_secs() / REFRESH_INTERVAL.as_secs());
     let most = u32::MAX >> 1;
     let queries = u32::try_from(busy.max(idle)).unwrap_or(most).min(most);
     Ok(NonZeroU32::new(queries).unwrap_or(NonZeroU32::MIN))

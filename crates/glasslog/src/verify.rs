@@ -3,7 +3,7 @@
 mod judge;
 mod proof;
 mod record;
-mod report;
+pub(crate) mod report;
 
 use std::{path::PathBuf, time::Duration};
 

@@ -228,7 +228,7 @@ fn as_of(freshness: Freshness) -> Option<u64> {
 }
 
 /// RFC 3339, or the number where the calendar ends.
-fn time(seconds: u64) -> String {
+pub(crate) fn time(seconds: u64) -> String {
     let timestamp =
         i64::try_from(seconds).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
     timestamp.map_or_else(|| format!("{seconds} s after 1970"), |timestamp| timestamp.to_string())

@@ -6,10 +6,12 @@
     reason = "clippy spares functions marked #[test], and not what they call"
 )]
 
+mod bastion;
 mod bench;
 mod cli;
 mod demo;
 mod disk_full;
+mod five_witnesses;
 mod fsck;
 mod ingest;
 mod life_of_an_entry;
@@ -21,3 +23,4 @@ mod torture;
 mod verify;
 mod witness;
 mod witness_crash;
+mod witnessed;
