@@ -287,6 +287,13 @@ impl App {
         }
     }
 
+    /// Asks a state that took no changes whether it takes them again: nobody else may ask a witness that is not ready.
+    pub(crate) async fn ask_again(&self) {
+        if self.refusing.load().is_some() && self.committer.probe().await.is_ok() {
+            self.taken();
+        }
+    }
+
     /// The state took no change, for this reason.
     pub(crate) fn refused(&self, why: &str) {
         self.refusing.store(Some(Arc::new(why.to_owned())));

@@ -6,7 +6,7 @@ use arc_swap::ArcSwapOption;
 use parking_lot::RwLock;
 use tokio::sync::Mutex;
 
-use crate::{decide::Held, state::Record};
+use crate::state::Record;
 
 /// One log.
 #[derive(Debug, Default)]
@@ -20,11 +20,6 @@ impl Slot {
     /// What is held durably, as far as this process knows.
     pub(crate) fn record(&self) -> Option<Arc<Record>> {
         self.record.load_full()
-    }
-
-    /// The same, as far as a decision needs it.
-    pub(crate) fn held(&self) -> Option<Held> {
-        self.record.load().as_ref().map(|record| record.held)
     }
 
     /// Notes what is durable.
