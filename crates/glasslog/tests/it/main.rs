@@ -11,6 +11,7 @@ mod bench;
 mod cli;
 mod demo;
 mod disk_full;
+mod five_witnesses;
 mod fsck;
 mod ingest;
 mod life_of_an_entry;
