@@ -87,12 +87,6 @@ fn announce(service: &WitnessService, out: &Output) {
         out.line(format_args!("  vkey    {vkey}"));
     }
     out.line(format_args!("  logs    {}", told.logs));
-    for prefix in &told.through_bastions {
-        out.line(format_args!("  bastion {prefix}"));
-    }
-    if let Some(hash) = &told.bastion_key_hash {
-        out.note(format_args!("A bastion's operator lists the backend key {hash}"));
-    }
     if let Some(vkey) = told.vkeys.first() {
         let url = told.public_url.as_deref().unwrap_or(&told.url);
         out.note(format_args!("A log adds it with  EXTERNAL_WITNESSES='{}={url}={vkey}'", told.name));
@@ -109,12 +103,8 @@ fn announce(service: &WitnessService, out: &Output) {
 pub struct Told {
     /// Where it listens, as an address that this machine can use.
     pub url: String,
-    /// Where the world reaches it, if that was said: `PUBLIC_URL`, or through its first bastion.
+    /// Where the world reaches it, if that was said.
     pub public_url: Option<String>,
-    /// What its bastions know it by.
-    pub bastion_key_hash: Option<String>,
-    /// Where it is reached through each of them.
-    pub through_bastions: Vec<String>,
     /// Its name: that of its keys.
     pub name: String,
     /// Its keys, 0x04 first.

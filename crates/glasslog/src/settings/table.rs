@@ -260,16 +260,6 @@ pub static WITNESS_TABLE: &[Setting] = &[
         "Requests per client and second; 0: no limit",
     ),
     setting("RATE_LIMIT_BURST_SIZE", "N", "200", Kind::Process, "How many of them at once after a pause"),
-    named(
-        "bastion",
-        setting(
-            "WITNESS_BASTIONS",
-            "HOST:PORT",
-            "",
-            Kind::ProcessList,
-            "Serve through this bastion too (c2sp.org/https-bastion); repeatable",
-        ),
-    ),
     setting(
         "WITNESS_RATE_LIMIT_PER_SECOND",
         "N",

@@ -6,7 +6,6 @@ use std::{
 };
 
 use glasslog_core::note::VerifierKey;
-use glasslog_witness::bastion::{AddressError, BastionAddress};
 use ipnet::IpNet;
 use zeroize::Zeroizing;
 
@@ -43,8 +42,6 @@ pub struct WitnessSettings {
     pub lists: Vec<String>,
     /// Origins of logs that are refused.
     pub disabled: Vec<String>,
-    /// The bastions that it can be reached through besides.
-    pub bastions: Vec<BastionAddress>,
     /// Requests per client: a second, and at once.
     pub rate: Option<(u32, u32)>,
     /// Checkpoints a second that all logs together may have cosigned.
@@ -78,7 +75,6 @@ impl WitnessSettings {
             logs: values.get("WITNESS_LOGS", logs)?.unwrap_or_default(),
             lists: members(values.text("WITNESS_LOG_LISTS")),
             disabled: members(values.text("WITNESS_DISABLED_LOGS")),
-            bastions: values.get("WITNESS_BASTIONS", bastions)?.unwrap_or_default(),
             rate: values.rate(only_this_machine)?,
             global_rate: global_rate.filter(|rate| *rate > 0),
             log_format: values.required("LOG_FORMAT", values::log_format)?,
@@ -110,18 +106,6 @@ fn members(given: Option<&Given>) -> Vec<String> {
     let between = if matches!(given.source, Source::Flag(_)) { BETWEEN_FLAGS } else { "," };
     let members = given.text.split(between).map(str::trim);
     members.filter(|member| !member.is_empty()).map(str::to_owned).collect()
-}
-
-fn bastions(text: &str) -> Result<Vec<BastionAddress>, String> {
-    let members = text.split([',', '\n']).map(str::trim).filter(|member| !member.is_empty());
-    let mut bastions: Vec<BastionAddress> = Vec::new();
-    for member in members {
-        let bastion = member.parse().map_err(|why: AddressError| why.to_string())?;
-        if !bastions.contains(&bastion) {
-            bastions.push(bastion);
-        }
-    }
-    Ok(bastions)
 }
 
 /// `ORIGIN=VKEY` with commas between. An origin may hold commas: a member ends where a key ends.

@@ -10,7 +10,6 @@ use glasslog_store::{
 };
 use glasslog_witness::{
     About, Limits, Rate, WitnessConfig,
-    bastion::{BackendKey, BastionClient, BastionLimits, Bastions},
     logs::LogTable,
     state::{MemoryWitnessState, SqliteOptions, SqliteWitnessState, WitnessState},
     system_clock,
@@ -20,7 +19,7 @@ use tokio::sync::watch;
 use super::{
     Told,
     lists::{LIST_INTERVAL, Logs},
-    signers::{backend_key, signers},
+    signers::signers,
 };
 use crate::{
     exit::Failed,
@@ -63,22 +62,14 @@ impl WitnessService {
             let opened = open(&settings, accept_older_state)?;
             Ok::<_, Failed>((settings, opened))
         });
-        let (settings, Opened { signers, state, is_new, backend, lock }) = opening.await??;
+        let (settings, Opened { signers, state, is_new, lock }) = opening.await??;
         let keys: Vec<_> = signers.iter().map(|signer| signer.verifier_key().clone()).collect();
         let table = LogTable::new(&keys, Some(&ML_DSA));
         let mut logs = Logs::new(table.clone(), &settings)?;
         logs.read_files().await?;
-        let bastions = bastions(&settings, backend.as_ref())?;
-        let through = |key: &BackendKey| {
-            settings.bastions.iter().map(|bastion| bastion.submission_prefix(key)).collect::<Vec<_>>()
-        };
-        let through_bastions = backend.as_ref().map(through).unwrap_or_default();
-        let public_url = settings.public_url.clone().or_else(|| through_bastions.first().cloned());
         let told = Told {
             url,
-            public_url: public_url.clone(),
-            bastion_key_hash: backend.as_ref().map(BackendKey::hash),
-            through_bastions,
+            public_url: settings.public_url.clone(),
             name: keys.first().map_or("", |key| key.name()).to_owned(),
             vkeys: keys.iter().map(ToString::to_string).collect(),
             database: settings.database.as_ref().map(|path| path.display().to_string()),
@@ -88,11 +79,11 @@ impl WitnessService {
         let config = WitnessConfig {
             listener,
             metrics_listener,
-            bastions,
+            bastions: None,
             signers,
             state,
             logs: table,
-            about: about(&settings, public_url),
+            about: about(&settings),
             limits: limits(&settings),
             trusted_proxies: settings.trusted_proxies,
             clock: system_clock(),
@@ -144,8 +135,6 @@ struct Opened {
     signers: Vec<Arc<dyn Signer>>,
     state: Arc<dyn WitnessState>,
     is_new: bool,
-    /// Who the witness is to its bastions, if it has any.
-    backend: Option<BackendKey>,
     lock: Option<LockFile>,
 }
 
@@ -159,15 +148,13 @@ fn open(settings: &WitnessSettings, accept_older_state: bool) -> Result<Opened, 
     let mark = |path: &Path| [path.as_os_str(), OsStr::new(".mark")].join(OsStr::new(""));
     let is_new =
         settings.database.as_ref().is_none_or(|path| !path.exists() && !Path::new(&mark(path)).exists());
-    let lock = if settings.private_keys.is_none() || !settings.bastions.is_empty() {
+    let lock = if settings.private_keys.is_none() {
         make(&settings.dir)?;
         Some(LockFile::acquire(&settings.dir.join("lock"))?)
     } else {
         None
     };
     let signers = signers(settings, is_new)?;
-    let name = signers.first().map_or("", |signer| signer.verifier_key().name());
-    let backend = if settings.bastions.is_empty() { None } else { Some(backend_key(&settings.dir, name)?) };
     let state: Arc<dyn WitnessState> = match &settings.database {
         None => Arc::new(MemoryWitnessState::default()),
         Some(path) => {
@@ -179,19 +166,12 @@ fn open(settings: &WitnessSettings, accept_older_state: bool) -> Result<Opened, 
             )
         }
     };
-    Ok(Opened { signers, state, is_new, backend, lock })
+    Ok(Opened { signers, state, is_new, lock })
 }
 
-/// How bastions are reached; `None` without any.
-fn bastions(settings: &WitnessSettings, key: Option<&BackendKey>) -> Result<Option<Bastions>, Failed> {
-    let Some(key) = key else { return Ok(None) };
-    let client = BastionClient::new(key, Vec::new(), BastionLimits::default())?;
-    Ok(Some(Bastions { addresses: settings.bastions.clone(), client }))
-}
-
-fn about(settings: &WitnessSettings, submission_url: Option<String>) -> About {
+fn about(settings: &WitnessSettings) -> About {
     About {
-        submission_url,
+        submission_url: settings.public_url.clone(),
         monitoring_url: None,
         // A file's name says nothing to the world.
         lists: settings.lists.iter().filter(|list| list.contains("://")).cloned().collect(),

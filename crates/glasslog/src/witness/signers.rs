@@ -4,16 +4,12 @@ use std::{path::Path, sync::Arc};
 
 use anyhow::Context;
 use glasslog_core::note::{Algorithm, SecretKey, Signer};
-use glasslog_witness::bastion::BackendKey;
 
 use crate::{
     exit::{Exit, Failed, OrExit},
     keys::{self, WITNESS_KEY_FILE, WITNESS_ML_DSA_KEY_FILE},
     settings::witness::WitnessSettings,
 };
-
-/// The file in a witness's directory that holds its key for bastions.
-const BASTION_KEY_FILE: &str = "bastion.key";
 
 /// What signs for the witness, 0x04 before 0x06. Blocks on the disk. `is_new`: nothing was ever cosigned here.
 pub(super) fn signers(settings: &WitnessSettings, is_new: bool) -> Result<Vec<Arc<dyn Signer>>, Failed> {
@@ -42,23 +38,6 @@ pub(super) fn signers(settings: &WitnessSettings, is_new: bool) -> Result<Vec<Ar
         return Err(Failed::usage(format!("the key {} is given twice", signer.verifier_key())));
     }
     Ok(signers)
-}
-
-/// Who the witness is to its bastions. A key of its own, "generating a separate bastion backend key is preferable": made if
-/// there is none, since a lost one costs an entry in a bastion's list and no trust.
-pub(super) fn backend_key(dir: &Path, witness: &str) -> Result<BackendKey, Failed> {
-    let path = dir.join(BASTION_KEY_FILE);
-    let key = if path.exists() {
-        keys::load(&path)?
-    } else {
-        let key = keys::generate(&format!("{witness}/bastion"))?;
-        keys::save(&path, &key)?;
-        key
-    };
-    if key.algorithm() != Algorithm::Ed25519 {
-        return Err(Failed::usage(format!("{} is not an Ed25519 key of type 0x01", path.display())));
-    }
-    Ok(BackendKey::from_seed(key.seed())?)
 }
 
 /// Both keys, made if this is a new witness. An old one may have one of them only, and never gets a new key for a lost one.

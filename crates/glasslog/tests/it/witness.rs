@@ -181,46 +181,6 @@ fn lists_are_read_at_the_start_and_on_sighup() {
     assert_eq!(submit(&witness, 0, &first).status, 403);
 }
 
-/// What is connected to is a listener that only reads: the first bytes of TLS name the protocol in the clear.
-#[test]
-fn a_witness_connects_to_its_bastions() {
-    let home = home();
-    let home = home.path();
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let bastion = listener.local_addr().unwrap().to_string();
-    let (status, stderr) = Server::try_witness(home, &["--bastion", "https://x/"]).err().unwrap();
-    assert_eq!(
-        (status.code(), stderr.contains("WITNESS_BASTIONS (from --bastion)")),
-        (Some(64), true),
-        "{stderr}"
-    );
-    let witness = match Server::try_witness(home, &["--bastion", &bastion]) {
-        Ok(witness) => witness,
-        Err((_, stderr)) if stderr.contains("root certificates") => {
-            println!("skipped: this machine has no root certificates");
-            return;
-        }
-        Err((_, stderr)) => panic!("{stderr}"),
-    };
-    let (mut stream, _) = listener.accept().unwrap();
-    let mut hello = vec![0; 4096];
-    let read = std::io::Read::read(&mut stream, &mut hello).unwrap();
-    assert!(hello[..read].windows(9).any(|window| window == b"bastion/0"));
-    drop(stream);
-    let (_again, _) = listener.accept().unwrap();
-    let hash = poll(|| {
-        let stderr = witness.stderr();
-        Some(stderr.split_once("the backend key ")?.1.lines().next()?.to_owned())
-    });
-    let prefix = format!("https://{bastion}/{hash}");
-    assert!(witness.stderr().contains(&format!("={prefix}=")), "where a log asks it: {}", witness.stderr());
-    let json: Value = serde_json::from_slice(&witness.get("/witness.v0.json").body).unwrap();
-    assert_eq!(json["submission_url"], prefix.as_str());
-    witness.stop();
-    let again = Server::witness(home, &["--bastion", &bastion]);
-    poll(|| again.stderr().contains(&hash).then_some(()));
-}
-
 #[test]
 fn a_list_comes_from_a_url_too() {
     let home = home();
