@@ -155,6 +155,8 @@ if [ "$subject" != --tessera ]; then
     await curl -fsS -o "$work/checkpoint.3" "${url}checkpoint"
     check "sumdb, after a restart" "$work/judge" --url "$url" --vkey "$vkey" --timeout "${timeout_seconds}s" \
         --samples 2000 --acks "$work/acks" --older "$work/checkpoint.0,$work/checkpoint.2,$work/checkpoint.3"
+    check "SIGTERM ends it with 0, again" stop_server
+    server_pid=
 fi
 
 # tessera_policy LINE_OF_VKEYS: the policy by which a Tessera log asks the present witness by one of its keys, which Tessera's

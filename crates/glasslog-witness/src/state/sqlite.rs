@@ -354,7 +354,16 @@ fn open_connection(path: &Path) -> Result<Connection, rusqlite::Error> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(Duration::from_secs(5))?;
     connection.pragma_update(None, "page_size", 8192)?;
-    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    // To the last row: the mode is told before its change is synced, and a change that failed leaves the old one.
+    let modes: Vec<String> = {
+        let mut statement = connection.prepare("PRAGMA journal_mode = WAL")?;
+        statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?
+    };
+    if modes != ["wal"] {
+        let why = format!("its journal mode stays {} and cannot be made wal", modes.concat());
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR);
+        return Err(rusqlite::Error::SqliteFailure(code, Some(why)));
+    }
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
     Ok(connection)

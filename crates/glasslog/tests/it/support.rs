@@ -155,11 +155,12 @@ impl Server {
 
     /// SIGHUP.
     pub(crate) fn hang_up(&self) {
-        rustix::process::kill_process(
-            rustix::process::Pid::from_child(&self.child),
-            rustix::process::Signal::HUP,
-        )
-        .unwrap();
+        self.signal(rustix::process::Signal::HUP);
+    }
+
+    /// Any signal.
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).unwrap();
     }
 
     /// kill -9, of the whole process group.
