@@ -218,13 +218,13 @@ fn a_list_comes_from_a_url_too() {
     let note = log.wait_for_size(0);
     let list = format!("logs/v0\n{}", stanza(home, &log, &[]));
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/lists/testing.txt?v=1", listener.local_addr().unwrap());
+    let url = format!("http://{}/lists/a:b.txt?v=1/2", listener.local_addr().unwrap());
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
             let mut head = [0; 1024];
             let read = std::io::Read::read(&mut stream, &mut head).unwrap_or(0);
-            assert!(head[..read].starts_with(b"GET /lists/testing.txt?v=1 HTTP/1.1\r\n"));
+            assert!(head[..read].starts_with(b"GET /lists/a:b.txt?v=1/2 HTTP/1.1\r\n"));
             let answer = format!(
                 "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{list}",
                 list.len()
