@@ -100,7 +100,7 @@ fn describe(policy: &Policy, log_keys: &[VerifierKey], quorum: Option<usize>) ->
         text += &format!("witness {name} {} {}\n", witness.key, witness.url.as_deref().unwrap_or_default());
         names.push(name);
     }
-    let threshold = quorum.unwrap_or(names.len() / 2 + 1);
+    let threshold = quorum.unwrap_or(policy.distinct_witnesses() / 2 + 1);
     if policy.is_quorum_none() || threshold == 0 {
         return text + "quorum none\n";
     }
