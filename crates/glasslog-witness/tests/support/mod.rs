@@ -41,7 +41,7 @@ pub(crate) const NOW: u64 = 1_700_000_000;
 const HANGS: Duration = Duration::from_secs(30);
 
 /// MTH and SUBPROOF of RFC 6962 §2.1, by their recursive definitions.
-fn root(leaves: &[Hash]) -> Hash {
+pub(crate) fn root(leaves: &[Hash]) -> Hash {
     match leaves {
         [] => Hash::EMPTY_ROOT,
         [leaf] => *leaf,
@@ -52,7 +52,7 @@ fn root(leaves: &[Hash]) -> Hash {
     }
 }
 
-fn subproof(old: usize, leaves: &[Hash], whole: bool) -> Vec<Hash> {
+pub(crate) fn subproof(old: usize, leaves: &[Hash], whole: bool) -> Vec<Hash> {
     if old == leaves.len() {
         return if whole { Vec::new() } else { vec![root(leaves)] };
     }
