@@ -3,7 +3,13 @@
 //! that the protocol guards against is found, so the model can tell.
 //!
 //! `cargo test -p glasslog-witness --test model -- --nocapture` prints the counterexamples.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says so by failing")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test says so by failing, and what was found is for people to read"
+)]
 
 mod explore;
 mod log;
