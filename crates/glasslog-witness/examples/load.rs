@@ -215,6 +215,7 @@ fn config(listener: TcpListener, keys: &[SecretKey], dir: &Path) -> Result<Witne
         signers,
         state: Arc::new(SqliteWitnessState::open(&dir.join("state.db"), SqliteOptions::default())?),
         logs,
+        bastions: None,
         about: About::default(),
         limits: Limits::default(),
         trusted_proxies: Vec::new(),

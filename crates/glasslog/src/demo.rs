@@ -1,20 +1,25 @@
 //! `glasslog demo`: a tour through real commands. Each one is shown as it would be typed, and then run.
 
+mod witnesses;
+
 use std::{
     fs::{self, File},
     io::Write,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::Context;
 use clap::{Args, Parser};
 use glasslog_conda::sample;
 use tokio::sync::watch;
+use witnesses::{Policies, Witnesses};
 
 use crate::{
     cli::{Cli, Command},
     exit::{Exit, Failed, OrExit, Outcome},
-    ingest, logging,
+    fetch::HttpSource,
+    ingest, log_dir, logging,
     output::{Output, Tone},
     service::{self, Service},
     settings::{SettingFlags, Settings, layers::Layers, table},
@@ -49,11 +54,14 @@ pub struct DemoArgs {
 pub async fn run(args: DemoArgs, out: &Output) -> Outcome {
     logging::init_quiet();
     let shutdown = signals::shutdown()?;
-    let service = start(&args).await?;
+    let (service, mut witnesses) = start(&args).await?;
     let channel = Channel::write(&args.dir)?;
     let url = service.url.clone();
     let vkey = service.logs.iter().flat_map(|log| &log.vkeys).next().cloned().unwrap_or_default();
-    let tour = Tour { url: &url, vkey: &vkey, channel: &channel, seen: args.dir.join("seen") };
+    let policies = witnesses.write_policies(&args.dir, &vkey)?;
+    let witness_urls = witnesses.urls().join(", ");
+    let seen = args.dir.join("seen");
+    let tour = Tour { url: &url, witnesses: &witness_urls, channel: &channel, policies: &policies, seen };
     let (stop, stopping) = watch::channel(false);
     let mut serving = tokio::spawn(service.run(stopping));
 
@@ -61,25 +69,29 @@ pub async fn run(args: DemoArgs, out: &Output) -> Outcome {
         toured = tour.run(&args.dir, out) => toured,
         () = service::until(shutdown.clone()) => Ok(()),
         ended = &mut serving => return ended?.map(|_| Exit::Ok),
+        failed = witnesses.failed() => return Err(failed),
     };
     if toured.is_ok() && !args.once {
         what_next(&tour, out);
         tokio::select! {
             () = service::until(shutdown) => {}
             ended = &mut serving => return ended?.map(|_| Exit::Ok),
+            failed = witnesses.failed() => return Err(failed),
         }
     }
     stop.send_replace(true);
     serving.await??;
+    witnesses.stop().await?;
     toured.map(|()| Exit::Ok)
 }
 
-/// The demo's own log, whatever the environment says about other logs.
-async fn start(args: &DemoArgs) -> Result<Service, Failed> {
-    let settings = |listen: &str| {
+/// The demo's own log and its witnesses, whatever the environment says about others.
+async fn start(args: &DemoArgs) -> Result<(Service, Witnesses), Failed> {
+    let settings = |listen: &str, witnesses: &str| {
         let flags = SettingFlags::default()
             .with("listen", listen)
             .with("entry-schema", "conda-1")
+            .with("external-witnesses", witnesses)
             // A short pause, so that nobody waits for the tour.
             .with("checkpoint-interval", "100ms");
         Layers::collect(&flags, &|_| None, None)
@@ -87,11 +99,17 @@ async fn start(args: &DemoArgs) -> Result<Service, Failed> {
             .or_exit(Exit::Usage)
     };
     let usual = table::by_name("LISTEN_ADDR").map_or("", |setting| setting.default);
-    match &args.listen {
-        Some(listen) => Service::start(settings(listen)?).await,
-        None if std::net::TcpListener::bind(usual).is_ok() => Service::start(settings(usual)?).await,
-        None => Service::start(settings("127.0.0.1:0")?).await,
-    }
+    let listen = match &args.listen {
+        Some(listen) => listen,
+        None if std::net::TcpListener::bind(usual).is_ok() => usual,
+        None => "127.0.0.1:0",
+    };
+    // The witnesses are told of the log before it asks them.
+    let key = settings(listen, "")?.logs.iter().map(log_dir::make_keys).collect::<Result<Vec<_>, _>>()?;
+    let key = key.iter().flatten().next().context("a log has a key")?;
+    let witnesses = Witnesses::start(&args.dir, key.verifier_key()).await?;
+    let service = Service::start(settings(listen, &witnesses.external())?).await?;
+    Ok((service, witnesses))
 }
 
 /// The sample channel, and the same one after somebody has changed a package.
@@ -136,8 +154,9 @@ fn tampered() -> Result<Vec<u8>, Failed> {
 /// The commands of the tour.
 struct Tour<'a> {
     url: &'a str,
-    vkey: &'a str,
+    witnesses: &'a str,
     channel: &'a Channel,
+    policies: &'a Policies,
     seen: PathBuf,
 }
 
@@ -150,23 +169,59 @@ impl Tour<'_> {
         command
     }
 
-    fn verify(&self, repodata: &Path) -> Vec<String> {
-        let repodata = repodata.display().to_string();
+    fn verify(&self, repodata: &Path, policy: &Path) -> Vec<String> {
+        let (repodata, policy) = (repodata.display().to_string(), policy.display().to_string());
         let mut command =
             words(&["verify", "record", "--repo", sample::REPO, "--subdir", SUBDIR, "--file", PACKAGE]);
-        command.extend(words(&["--repodata", &repodata, "--log-url", self.url, "--vkey", self.vkey]));
+        command.extend(words(&["--repodata", &repodata, "--log-url", self.url, "--policy", &policy]));
         command
     }
 
     async fn run(&self, dir: &Path, out: &Output) -> Result<(), Failed> {
-        let title = format!("A log of your own is running on {}, in {}.", self.url, dir.display());
+        let title = format!(
+            "A log of your own is running on {}, with two witnesses ({}), in {}.",
+            self.url,
+            self.witnesses,
+            dir.display()
+        );
         out.line(out.paint(Tone::Strong, title));
+        ready(self.url).await?;
+        let Policies { both, three } = self.policies;
         step(1, "A channel's packages go into the log", self.ingest(), Exit::Ok, out).await?;
-        step(2, "One of them is checked, with proof", self.verify(self.channel.honest()), Exit::Ok, out)
+        let sound = self.verify(self.channel.honest(), both);
+        step(
+            2,
+            "One of them is checked, with proof, and that both witnesses saw this log",
+            sound,
+            Exit::Ok,
+            out,
+        )
+        .await?;
+        let tampered = self.verify(&self.channel.tampered, both);
+        step(3, "Somebody hands you repodata with another hash for it", tampered, Exit::Mismatch, out)
             .await?;
-        let tampered = self.verify(&self.channel.tampered);
-        step(3, "Somebody hands you repodata with another hash for it", tampered, Exit::Mismatch, out).await
+        let unseen = self.verify(self.channel.honest(), three);
+        let title = "You also ask for a third witness, to which the log was never shown";
+        step(4, title, unseen, Exit::LogFailure, out).await
     }
+}
+
+/// Waits until the witnesses have confirmed what the log recorded last: before that it takes nothing.
+async fn ready(url: &str) -> Result<(), Failed> {
+    let source = HttpSource::new(url).or_exit(Exit::OwnFailure)?;
+    let answered = async {
+        while !source
+            .client()
+            .get(source.url("ready"))
+            .send()
+            .await
+            .is_ok_and(|ready| ready.status().is_success())
+        {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(30), answered).await;
+    Ok(waited.context("the log of the demo did not become ready: please report this")?)
 }
 
 fn words(words: &[&str]) -> Vec<String> {
@@ -185,14 +240,13 @@ async fn step(
     out.line(out.paint(Tone::Strong, format!("{number}. {title}")));
     out.line(out.paint(Tone::Faint, as_typed(&command)));
     let cli = Cli::try_parse_from(std::iter::once("glasslog".to_owned()).chain(command))?;
-    let exit = match cli.command {
-        Command::Ingest(ingest::IngestCommand::Conda(mut args)) => {
-            // The demo's log has no tokens, whatever the environment says about other logs.
-            (args.log.api_key, args.log.api_key_file) = (None, None);
-            Box::pin(ingest::run(ingest::IngestCommand::Conda(args), out)).await?
+    let exit = match run_step(cli.command, out).await {
+        // As the command itself would end.
+        Err(failed) if failed.exit == expected => {
+            out.error(format_args!("{:#}", failed.error));
+            failed.exit
         }
-        Command::Verify(command) => Box::pin(verify::run(command, out)).await?,
-        other => return Err(Failed::usage(format!("the tour has no such step: {other:?}"))),
+        ended => ended?,
     };
     if exit != Exit::Ok {
         out.line(out.paint(Tone::Faint, format!("   (exit code {})", exit as u8)));
@@ -205,6 +259,18 @@ async fn step(
         exit as u8, expected as u8
     );
     Err(Failed::new(Exit::OwnFailure, message))
+}
+
+async fn run_step(command: Command, out: &Output) -> Outcome {
+    match command {
+        Command::Ingest(ingest::IngestCommand::Conda(mut args)) => {
+            // The demo's log has no tokens, whatever the environment says about other logs.
+            (args.log.api_key, args.log.api_key_file) = (None, None);
+            Box::pin(ingest::run(ingest::IngestCommand::Conda(args), out)).await
+        }
+        Command::Verify(command) => Box::pin(verify::run(command, out)).await,
+        other => Err(Failed::usage(format!("the tour has no such step: {other:?}"))),
+    }
 }
 
 /// The command line, broken before a flag where it would get long, so that it can be copied as it stands.
@@ -232,9 +298,10 @@ fn what_next(tour: &Tour<'_>, out: &Output) {
     out.line(out.paint(Tone::Strong, "What to try next, in another terminal (Ctrl-C here ends the demo)"));
     out.line(format_args!("   open {url}/ in a browser"));
     out.line(format_args!("   curl {url}/checkpoint                   what the log has signed"));
-    out.line(format_args!("   glasslog fsck {url} --vkey {}", tour.vkey));
+    out.line(format_args!("   glasslog fsck {url} --policy {}", tour.policies.both.display()));
     out.line("                                               every entry, tile and the root recomputed");
     out.line(
         "   glasslog serve                              a log that is yours to keep, in ./glasslog-data",
     );
+    out.line("   glasslog witness                            a witness for the logs of others, in ./glasslog-witness");
 }

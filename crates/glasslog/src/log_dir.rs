@@ -106,6 +106,21 @@ pub(crate) fn known_keys(settings: &LogSettings) -> Result<Vec<SecretKey>, Faile
     }
 }
 
+/// The keys that sign for the log, the current one first, made if it is a new log: for a caller that must know them before
+/// the log is opened.
+///
+/// # Errors
+///
+/// [`Failed`] as [`open`].
+pub(crate) fn make_keys(settings: &LogSettings) -> Result<Vec<SecretKey>, Failed> {
+    let places = Places::of(settings);
+    RealDisk::private()
+        .create_dir_all(&places.dir)
+        .with_context(|| format!("cannot use the directory {}", places.dir.display()))?;
+    let _writer = LockFile::acquire(&places.dir.join("lock"))?;
+    Ok(keys(settings, &places)?.0)
+}
+
 fn given_keys(settings: &LogSettings) -> Result<Option<Vec<SecretKey>>, Failed> {
     let given = settings.private_key.as_ref().map(|text| keys::parse_several(text)).transpose();
     given.context("LOG_PRIVATE_KEY is not a signing key").or_exit(Exit::Usage)

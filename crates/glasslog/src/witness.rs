@@ -1,9 +1,11 @@
 //! `glasslog witness`: a running witness. An empty directory is enough.
 
+mod bastions;
 mod lists;
 mod service;
 mod signers;
 
+pub use bastions::ToldBastion;
 pub use service::{Reread, WitnessService};
 
 use std::path::{Path, PathBuf};
@@ -81,14 +83,21 @@ fn announce(service: &WitnessService, out: &Output) {
     out.json(told);
     out.line(format_args!("listening on {}", out.paint(Tone::Strong, &told.url)));
     let state = if told.new { "new witness" } else { "witness" };
-    out.line(format_args!("  name    {}  ({state}, in {})", out.paint(Tone::Strong, &told.name), told.dir));
+    let place = told.database.as_deref().unwrap_or("memory");
+    out.line(format_args!("  name    {}  ({state}, in {place})", out.paint(Tone::Strong, &told.name)));
     for vkey in &told.vkeys {
         out.line(format_args!("  vkey    {vkey}"));
+    }
+    for bastion in &told.bastions {
+        out.line(format_args!("  bastion {}", bastion.url));
     }
     out.line(format_args!("  logs    {}", told.logs));
     if let Some(vkey) = told.vkeys.first() {
         let url = told.public_url.as_deref().unwrap_or(&told.url);
         out.note(format_args!("A log adds it with  EXTERNAL_WITNESSES='{}={url}={vkey}'", told.name));
+    }
+    if let Some(bastion) = told.bastions.first() {
+        out.note(format_args!("The operator of a bastion lists it by its key hash  {}", bastion.key_hash));
     }
     if told.logs == 0 {
         out.note(
@@ -102,14 +111,16 @@ fn announce(service: &WitnessService, out: &Output) {
 pub struct Told {
     /// Where it listens, as an address that this machine can use.
     pub url: String,
-    /// Where the world reaches it, if that was said.
+    /// Where the world reaches it, if that was said, or its first bastion does.
     pub public_url: Option<String>,
+    /// Its bastions.
+    pub bastions: Vec<ToldBastion>,
     /// Its name: that of its keys.
     pub name: String,
     /// Its keys, 0x04 first.
     pub vkeys: Vec<String>,
-    /// Where it keeps things.
-    pub dir: String,
+    /// Where it remembers what it cosigned; `None`: in memory.
+    pub database: Option<String>,
     /// Whether this start made it.
     pub new: bool,
     /// How many logs it knows, before any list behind a URL is read.

@@ -129,6 +129,21 @@ async fn a_head_that_is_too_long_is_refused_and_the_connection_goes_on() {
     running.finish().await;
 }
 
+/// Far more than one request may send ahead, or all of them together: what nobody reads is not waited for.
+#[tokio::test]
+async fn a_body_that_is_not_read_keeps_nobody() {
+    let (authority, echo, port) = (Authority::new(), Echo::new(1), Port::open().await);
+    let running = Running::start(&echo, &authority, vec![port.address()], limits());
+    let backend = port.backend(&Tls::good(&authority).acceptor()).await;
+    for _ in 0..20 {
+        let answer = backend.ask(request(Method::POST, "/unread", &[], vec![b'x'; 2 << 20])).await.unwrap();
+        assert_eq!(text(answer).await, "not read");
+    }
+    let upload = request(Method::POST, "/", &[], vec![b'x'; 2 << 20]);
+    assert_eq!(backend.ask(upload).await.unwrap().status(), StatusCode::OK);
+    running.finish().await;
+}
+
 #[tokio::test]
 async fn a_request_that_fails_or_is_given_up_harms_no_other() {
     let (authority, echo, port) = (Authority::new(), Echo::new(1), Port::open().await);

@@ -306,6 +306,7 @@ impl Handler for Echo {
                 self.waiting.send_modify(|waiting| *waiting -= 1);
             }
             "/panic" => panic!("as the test wished"),
+            "/unread" => return uncached(TEXT, "not read"),
             _ => {}
         }
         let forwarded =

@@ -269,6 +269,26 @@ pub static WITNESS_TABLE: &[Setting] = &[
     ),
     setting("TRUSTED_PROXIES", "CIDRS", "", Kind::Process, "Networks whose forwarding headers are believed"),
     named(
+        "bastion",
+        setting(
+            "WITNESS_BASTIONS",
+            "HOST[:PORT]",
+            "",
+            Kind::ProcessList,
+            "A bastion to be reached through, for a witness without a public address; repeatable",
+        ),
+    ),
+    named(
+        "bastion-key",
+        setting(
+            "WITNESS_BASTION_KEY",
+            "SKEY",
+            "",
+            Kind::ProcessSecret,
+            "Ed25519 key that bastions know the witness by; made in DIR when needed",
+        ),
+    ),
+    named(
         "contact",
         setting("WITNESS_CONTACT", "TEXT", "", Kind::Process, "Whom to write to, shown on its page"),
     ),

@@ -6,6 +6,7 @@ use std::{
 };
 
 use glasslog_core::note::VerifierKey;
+use glasslog_witness::bastion::{AddressError, BastionAddress};
 use ipnet::IpNet;
 use zeroize::Zeroizing;
 
@@ -48,6 +49,10 @@ pub struct WitnessSettings {
     pub global_rate: Option<u32>,
     /// Whose forwarding headers are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Bastions that it is reached through.
+    pub bastions: Vec<BastionAddress>,
+    /// The text of the key that they know it by, if it was given.
+    pub bastion_key: Option<Zeroizing<String>>,
     /// Form of the lines on stderr.
     pub log_format: LogFormat,
 }
@@ -64,7 +69,9 @@ impl WitnessSettings {
         let listen = values.required("LISTEN_ADDR", values::address)?;
         let trusted_proxies = values.get("TRUSTED_PROXIES", values::networks)?.unwrap_or_default();
         let public_url = values.get("PUBLIC_URL", values::public_url)?;
-        let only_this_machine = is_for_this_machine(listen, &trusted_proxies, &public_url);
+        let bastions = values.get("WITNESS_BASTIONS", bastions)?.unwrap_or_default();
+        let only_this_machine =
+            bastions.is_empty() && is_for_this_machine(listen, &trusted_proxies, &public_url);
         let global_rate = values.get("WITNESS_RATE_LIMIT_PER_SECOND", values::number::<u32>)?;
         Ok(WitnessSettings {
             listen,
@@ -77,6 +84,8 @@ impl WitnessSettings {
             disabled: members(values.text("WITNESS_DISABLED_LOGS")),
             rate: values.rate(only_this_machine)?,
             global_rate: global_rate.filter(|rate| *rate > 0),
+            bastion_key: values.text("WITNESS_BASTION_KEY").map(|given| given.text.clone()),
+            bastions,
             log_format: values.required("LOG_FORMAT", values::log_format)?,
             trusted_proxies,
             public_url,
@@ -98,6 +107,20 @@ fn database(place: Option<StatePlace>, dir: &Path) -> Option<PathBuf> {
         Some(StatePlace::Directory(Some(path))) => Some(path),
         Some(StatePlace::Directory(None)) | None => Some(dir.join("witness.db")),
     }
+}
+
+/// Addresses with commas between.
+fn bastions(text: &str) -> Result<Vec<BastionAddress>, String> {
+    let mut bastions: Vec<BastionAddress> = Vec::new();
+    let members = text.split(BETWEEN_FLAGS).flat_map(|flag| flag.split(',')).map(str::trim);
+    for member in members.filter(|member| !member.is_empty()) {
+        let bastion = member.parse().map_err(|error: AddressError| error.to_string())?;
+        if bastions.contains(&bastion) {
+            return Err(format!("{bastion} is given twice"));
+        }
+        bastions.push(bastion);
+    }
+    Ok(bastions)
 }
 
 /// The members of a list: flags stand each by itself, whatever is in them; elsewhere commas are between.
@@ -206,6 +229,24 @@ mod tests {
             (format!("x={}", KEY.replace("033de0ae", "033de0af")), "does not belong"),
         ] {
             let error = of(&text).unwrap_err();
+            assert!(error.contains(why), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn bastions_are_addresses_each_once() {
+        let of = |text: &str| {
+            bastions(text).map(|found| found.iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
+        assert_eq!(
+            of("b.example:443, [2001:db8::1]:8443,\nc.example"),
+            Ok(vec!["b.example".into(), "[2001:db8::1]:8443".into(), "c.example".into()])
+        );
+        assert_eq!(of(""), Ok(vec![]));
+        for (text, why) in
+            [("b.example,b.example:443", "given twice"), ("https://b.example", "expected a host name")]
+        {
+            let error = of(text).unwrap_err();
             assert!(error.contains(why), "{text}: {error}");
         }
     }

@@ -3,13 +3,14 @@
 use std::{ffi::OsStr, path::Path, sync::Arc};
 
 use anyhow::Context;
-use glasslog_core::note::Signer;
+use glasslog_core::note::{Signer, VerifierKey};
 use glasslog_store::{
     disk::{Disk, RealDisk},
     lock::LockFile,
 };
 use glasslog_witness::{
     About, Limits, Rate, WitnessConfig,
+    bastion::Bastions,
     logs::LogTable,
     state::{MemoryWitnessState, SqliteOptions, SqliteWitnessState, WitnessState},
     system_clock,
@@ -18,6 +19,7 @@ use tokio::sync::watch;
 
 use super::{
     Told,
+    bastions::{ToldBastion, bastions},
     lists::{LIST_INTERVAL, Logs},
     signers::signers,
 };
@@ -62,28 +64,29 @@ impl WitnessService {
             let opened = open(&settings, accept_older_state)?;
             Ok::<_, Failed>((settings, opened))
         });
-        let (settings, Opened { signers, state, is_new, lock }) = opening.await??;
-        let keys: Vec<_> = signers.iter().map(|signer| signer.verifier_key().clone()).collect();
+        let (settings, Opened { signers, keys, state, bastions, told_bastions, is_new, lock }) =
+            opening.await??;
         let table = LogTable::new(&keys, Some(&ML_DSA));
         let mut logs = Logs::new(table.clone(), &settings)?;
         logs.read_files().await?;
         let told = Told {
             url,
-            public_url: settings.public_url.clone(),
+            public_url: public_url(&settings, &told_bastions),
+            bastions: told_bastions,
             name: keys.first().map_or("", |key| key.name()).to_owned(),
             vkeys: keys.iter().map(ToString::to_string).collect(),
-            dir: settings.dir.display().to_string(),
+            database: settings.database.as_ref().map(|path| path.display().to_string()),
             new: is_new,
             logs: table.len(),
         };
         let config = WitnessConfig {
             listener,
             metrics_listener,
-            bastions: None,
+            bastions,
             signers,
             state,
             logs: table,
-            about: about(&settings),
+            about: about(&settings, &told),
             limits: limits(&settings),
             trusted_proxies: settings.trusted_proxies,
             clock: system_clock(),
@@ -133,6 +136,9 @@ async fn keep_reading(mut logs: Logs, reread: Option<Reread>) -> Result<(), Fail
 
 struct Opened {
     signers: Vec<Arc<dyn Signer>>,
+    keys: Vec<VerifierKey>,
+    bastions: Option<Bastions>,
+    told_bastions: Vec<ToldBastion>,
     state: Arc<dyn WitnessState>,
     is_new: bool,
     lock: Option<LockFile>,
@@ -155,6 +161,8 @@ fn open(settings: &WitnessSettings, accept_older_state: bool) -> Result<Opened, 
         None
     };
     let signers = signers(settings, is_new)?;
+    let keys: Vec<_> = signers.iter().map(|signer| signer.verifier_key().clone()).collect();
+    let (bastions, told_bastions) = bastions(settings, &keys)?;
     let state: Arc<dyn WitnessState> = match &settings.database {
         None => Arc::new(MemoryWitnessState::default()),
         Some(path) => {
@@ -166,12 +174,17 @@ fn open(settings: &WitnessSettings, accept_older_state: bool) -> Result<Opened, 
             )
         }
     };
-    Ok(Opened { signers, state, is_new, lock })
+    Ok(Opened { signers, keys, bastions, told_bastions, state, is_new, lock })
 }
 
-fn about(settings: &WitnessSettings) -> About {
+/// Where the world reaches it: a bastion, unless it was said otherwise.
+fn public_url(settings: &WitnessSettings, bastions: &[ToldBastion]) -> Option<String> {
+    settings.public_url.clone().or_else(|| bastions.first().map(|bastion| bastion.url.clone()))
+}
+
+fn about(settings: &WitnessSettings, told: &Told) -> About {
     About {
-        submission_url: settings.public_url.clone(),
+        submission_url: told.public_url.clone(),
         monitoring_url: None,
         // A file's name says nothing to the world.
         lists: settings.lists.iter().filter(|list| list.contains("://")).cloned().collect(),

@@ -115,15 +115,17 @@ fn settings_of_later_releases_are_refused_not_ignored() {
     }
 }
 
-/// What the operator page lists is what there is.
+/// What the operators' pages list is what there is.
 #[test]
-fn the_operator_page_lists_every_setting() {
-    let page = include_str!("../../../../docs/operate.md");
-    for setting in glasslog::settings::table::TABLE {
-        assert!(
-            page.contains(&format!("`{}`", setting.name)),
-            "docs/operate.md does not mention {}",
-            setting.name
-        );
+fn the_operator_pages_list_every_setting() {
+    use glasslog::settings::table::{TABLE, WITNESS_TABLE};
+    for (name, page, table) in [
+        ("operate.md", include_str!("../../../../docs/operate.md"), TABLE),
+        ("witness.md", include_str!("../../../../docs/witness.md"), WITNESS_TABLE),
+    ] {
+        for setting in table {
+            let mentioned = page.contains(&format!("`{}`", setting.name));
+            assert!(mentioned, "docs/{name} does not mention {}", setting.name);
+        }
     }
 }

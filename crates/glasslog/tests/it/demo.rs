@@ -11,6 +11,9 @@ fn the_tour_ends_well_and_can_be_repeated() {
         assert!(stdout.contains(&format!("+{new} new  {already} already logged")), "{stdout}");
         assert!(stdout.contains("$ glasslog verify record --repo sample"), "{stdout}");
         assert!(stdout.contains("(exit code 1)"), "the tampered record is found: {stdout}");
+        assert!(stdout.contains("witnesses: one, two") && stdout.contains("as of 20"), "{stdout}");
+        assert!(stdout.contains("(exit code 4)"), "a quorum that is not there: {stdout}");
+        assert!(stderr.contains("lacks the policy's quorum; witnesses that count: one, two"), "{stderr}");
         assert!(stdout.lines().all(|line| line.len() < 400), "{stdout}");
     }
 }

@@ -6,10 +6,12 @@
     reason = "clippy spares functions marked #[test], and not what they call"
 )]
 
+mod bastion;
 mod bench;
 mod cli;
 mod demo;
 mod disk_full;
+mod five_witnesses;
 mod fsck;
 mod ingest;
 mod life_of_an_entry;
