@@ -132,6 +132,33 @@ fn a_lost_quorum_stops_publication_and_nothing_else() {
     witnesses.assert_one_chain();
 }
 
+/// A quorum that is away is away: a checkpoint that has just been offered does not bring it back.
+#[test]
+fn a_lost_quorum_is_said_to_be_lost_until_it_is_there() {
+    let memory = Memory::new();
+    let witnesses = Witnesses::new(3);
+    let (log, workers) = open(&memory, &witnesses, 2);
+    runtime().block_on(async {
+        add_when_ready(&log, "a=1").await;
+        cosigned(&log, &witnesses, 1).await;
+        (0..3).for_each(|witness| witnesses.set(witness, Mode::Down));
+        add(&log, &["b=1"], None).await.unwrap();
+        until(|| !log.progress().quorum).await;
+        for i in 0..3 {
+            add(&log, &[&format!("n{i}=v")], None).await.unwrap();
+            until(|| {
+                assert!(!log.progress().quorum, "checkpoint {i} has no quorum either");
+                log.progress().recorded == log.progress().sequenced
+            })
+            .await;
+        }
+        (0..3).for_each(|witness| witnesses.set(witness, Mode::Honest));
+        cosigned(&log, &witnesses, 5).await;
+        until(|| log.progress().quorum).await;
+    });
+    workers.stop().unwrap();
+}
+
 /// "A slow witness does not hold up publication once the quorum is there"; its cosignature joins when it comes.
 #[test]
 fn a_late_cosignature_joins_the_public_checkpoint() {
