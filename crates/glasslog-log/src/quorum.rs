@@ -30,8 +30,8 @@ pub(crate) struct Quorum {
     /// Whether its wait had ended when it was last looked at.
     saw_end_of_wait: bool,
     own: Option<OwnCosignatures>,
-    /// Whether anything has changed since the public checkpoint was last put together.
-    is_new: bool,
+    /// Whether anything has changed since the public checkpoint was last put in place.
+    pub(crate) is_new: bool,
     /// The newest time that a cosigner of our own has signed for, in seconds since 1970.
     own_time_s: u64,
 }
@@ -140,7 +140,6 @@ impl Publisher {
         let kept = kept.map_err(unreadable)?;
         let note =
             with_cosignatures(&recorded.note, kept.iter().chain(own).chain(others)).map_err(unreadable)?;
-        self.quorum.is_new = false;
         Ok(Some(Bytes::from(note)))
     }
 
