@@ -200,11 +200,10 @@ impl Server {
         (size_of(&note), note)
     }
 
-    /// Waits until a public checkpoint covers `size` entries.
+    /// Waits until a public checkpoint covers `size` entries; a log with witnesses may have none at first.
     pub(crate) fn wait_for_size(&self, size: u64) -> String {
         poll(|| {
             let answer = self.get("/checkpoint");
-            // A new log may take entries a moment before its first checkpoint is public.
             let note = (answer.status == 200).then(|| answer.text())?;
             (size_of(&note) >= size).then_some(note)
         })
