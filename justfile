@@ -25,6 +25,7 @@ demo *args:
 # kill -9 in mid-load fifty times, and fsync failing at awkward moments
 torture:
     GLASSLOG_TORTURE=1 cargo test --release -p glasslog --test it -- --nocapture torture
+    GLASSLOG_TORTURE=1 cargo test --release -p glasslog-witness --test conformance
 
 # Load a running log, and check that nothing is lost
 bench url="http://127.0.0.1:2025" *args:

@@ -253,8 +253,11 @@ judge_our_log_witnessed() {
     check "cosigned, as before" "${cosigned[@]}" --url "$url" --min-size 2064
     check "SIGTERM ends it with 0, cosigned" stop_server
     check "the directory carries the cosignatures" "${cosigned[@]}" --url "file://$log/public/"
-    start_glasslog "$log" "${settings[@]}"
-    check "load after a restart of the log" "$work/load" --url "$url" --count 64 --salt restarted --acks "$work/acks.restarted"
+    # The same witnesses, from a policy file.
+    printf 'log %s\nwitness lite %s %s\nwitness tdev %s %s\ngroup both all lite tdev\nquorum both\n' "$vkey" "$lite_vkey" \
+        "${witness_url%/}" "$tdev_vkey" "$tdev_url" >"$work/policy.log"
+    start_glasslog "$log" WITNESS_POLICY="$work/policy.log" WITNESS_TIMEOUT=2
+    check "load after a restart of the log, with a policy file" "$work/load" --url "$url" --count 64 --salt restarted --acks "$work/acks.restarted"
     check "cosigned after it" "${cosigned[@]}" --url "$url" --fresh 20s
     cat "$work"/acks.{witnessed,gone,back,restarted} >"$work/acks.all"
     check "sumdb, whatever was acknowledged" "$work/judge" --url "$url" --vkey "$vkey" --samples 500 --acks "$work/acks.all" \

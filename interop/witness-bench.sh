@@ -55,15 +55,21 @@ rows() {
 
 measure_glasslog() {
     local logs
-    name="glasslog witness"
     mapfile -t logs < <("$work/witnessload" --print keys --logs 2000)
-    start_glasslog_witness "$work/glasslog" witness.example/load "${logs[@]}"
+    name="glasslog witness, both types"
+    start_glasslog_witness "$work/glasslog.2" witness.example/load "${logs[@]}"
+    rows 1000
+    stop_witness
+    name="glasslog witness, Ed25519"
+    mkdir "$work/glasslog.1"
+    "$work/genkey" --out "$work/glasslog.1/key" witness.example/load >/dev/null
+    start_glasslog_witness "$work/glasslog.1" witness.example/load "${logs[@]}"
     rows 1000
     stop_witness
 }
 
 measure_litewitness() {
-    name=litewitness
+    name="litewitness, Ed25519"
     start_litewitness "$work/litewitness.d" litewitness.example/load
     "$work/witnessload" --print keys --logs 2000 | "$work/litewitnessdb" --db "$work/litewitness.d/db" >/dev/null
     rows 1000

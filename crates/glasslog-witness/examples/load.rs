@@ -212,7 +212,6 @@ fn config(listener: TcpListener, keys: &[SecretKey], dir: &Path) -> Result<Witne
     Ok(WitnessConfig {
         listener,
         metrics_listener: None,
-        bastions: None,
         signers,
         state: Arc::new(SqliteWitnessState::open(&dir.join("state.db"), SqliteOptions::default())?),
         logs,

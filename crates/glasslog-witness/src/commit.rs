@@ -28,7 +28,8 @@ pub(crate) struct Committer {
 }
 
 struct Job {
-    swap: Swap,
+    /// `None` only asks whether the state takes changes.
+    swap: Option<Swap>,
     done: oneshot::Sender<Result<SwapOutcome, CommitError>>,
 }
 
@@ -67,6 +68,19 @@ impl Committer {
     ///
     /// [`CommitError`].
     pub(crate) async fn commit(&self, swap: Swap) -> Result<SwapOutcome, CommitError> {
+        self.send(Some(swap)).await
+    }
+
+    /// Asks whether the state takes changes, without one.
+    ///
+    /// # Errors
+    ///
+    /// [`CommitError`].
+    pub(crate) async fn probe(&self) -> Result<(), CommitError> {
+        self.send(None).await.map(|_| ())
+    }
+
+    async fn send(&self, swap: Option<Swap>) -> Result<SwapOutcome, CommitError> {
         let (done, outcome) = oneshot::channel();
         self.jobs.send(Job { swap, done }).await.map_err(|_| CommitError::Stopped)?;
         outcome.await.unwrap_or(Err(CommitError::Stopped))
@@ -94,19 +108,33 @@ fn commit_all(
         {
             jobs.push(job);
         }
-        let (swaps, done): (Vec<_>, Vec<_>) = jobs.into_iter().map(|job| (job.swap, job.done)).unzip();
+        let (mut swaps, mut done, mut probes) = (Vec::new(), Vec::new(), Vec::new());
+        for Job { swap, done: tell } in jobs {
+            match swap {
+                Some(swap) => {
+                    swaps.push(swap);
+                    done.push(tell);
+                }
+                None => probes.push(tell),
+            }
+        }
         let started = Instant::now();
         let outcomes = state.swap(&swaps);
         metrics.committed(swaps.len(), started.elapsed());
         match outcomes {
-            Ok(outcomes) => done.into_iter().zip(outcomes).for_each(|(done, outcome)| {
-                let _ = done.send(Ok(outcome));
-            }),
+            Ok(outcomes) => {
+                let probed = std::iter::repeat_n(SwapOutcome::Swapped, probes.len());
+                let outcomes = outcomes.into_iter().chain(probed);
+                // Who does not wait any more has no need to know.
+                done.into_iter().chain(probes).zip(outcomes).for_each(|(done, outcome)| {
+                    let _ = done.send(Ok(outcome));
+                });
+            }
             Err(StateError::Refused(why)) => {
                 tracing::error!(%why, "the witness state refused a change: nothing is cosigned until it takes one");
-                for done in done {
+                done.into_iter().chain(probes).for_each(|done| {
                     let _ = done.send(Err(CommitError::Refused(why.to_string())));
-                }
+                });
             }
             // Dropping what waits tells it that no answer may leave.
             Err(error) => return Err(error),

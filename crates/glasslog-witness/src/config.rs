@@ -76,6 +76,8 @@ pub struct Limits {
     pub global_rate: Option<Rate>,
     /// Requests to `add-checkpoint` of one client, whatever comes of them; `None`: any number.
     pub client_rate: Option<Rate>,
+    /// How often idle clients are forgotten, and a state that took no changes is asked again.
+    pub sweep_period: Duration,
     /// How many clients' rates are remembered; more than these share one.
     pub rate_buckets: usize,
 }
@@ -91,6 +93,7 @@ impl Default for Limits {
             in_flight: 1024,
             global_rate: None,
             client_rate: None,
+            sweep_period: Duration::from_secs(10),
             rate_buckets: 65_536,
         }
     }

@@ -25,7 +25,7 @@ mod submit;
 pub use config::{About, Clock, Limits, WitnessConfig, system_clock};
 pub use glasslog_http::{rate::Rate, serve::ConnectionLimits};
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{future::Future, pin::Pin, sync::Arc};
 
 use glasslog_core::witness::origin_hash;
 use glasslog_http::serve::serve;
@@ -205,11 +205,12 @@ async fn load(state: Arc<dyn WitnessState>, logs: &LogTable) -> Result<Slots, Wi
     Ok(slots)
 }
 
-/// Forgets idle clients every few seconds.
+/// Every few seconds: idle clients are forgotten, and a state that took no changes is asked again.
 async fn sweep(app: Arc<App>, mut stop: watch::Receiver<bool>) {
-    const PERIOD: Duration = Duration::from_secs(10);
-    while tokio::time::timeout(PERIOD, stop.wait_for(|stop| *stop)).await.is_err() {
+    let period = app.limits.sweep_period;
+    while tokio::time::timeout(period, stop.wait_for(|stop| *stop)).await.is_err() {
         app.forget_idle();
+        app.ask_again().await;
     }
 }
 

@@ -34,7 +34,7 @@ use tokio::sync::SemaphorePermit;
 use crate::{
     app::App,
     commit::CommitError,
-    decide::{Contradiction, Cosign, Held, Refused, Signed, Submission},
+    decide::{Contradiction, Cosign, Refused, Signed, Submission},
     logs::Entry,
     metrics::Outcome,
     refusal::Refusal,
@@ -126,11 +126,15 @@ impl App {
         let slot = self.slots.get_or_make(origin_hash(entry.log.keys.origin()));
         let record = slot.record();
         let held = record.as_ref().map(|record| record.held);
-        let cosign = self.judge(&entry, &signed, held.as_ref())?;
+        let cosign = self.judge(&entry, &signed, record.as_deref())?;
         if let Some(lines) = record.and_then(|record| self.again(&cosign, &record)) {
             return Ok(Cosigned { lines, refreshed: true });
         }
         self.admit_log(&entry, held.is_some_and(|held| held.size == signed.checkpoint().size))?;
+        let _waiting = slot.waiting.try_acquire().map_err(|_| {
+            let message = "too many checkpoints of this log at once; try again";
+            Refusal::unavailable(message, Duration::from_secs(1))
+        })?;
         let _deciding = slot.deciding.lock().await;
         for _ in 0..MAX_ROUNDS {
             if let Some(cosigned) = self.cosign(&entry, &signed, &slot).await? {
@@ -154,10 +158,11 @@ impl App {
         Ok((entry, signed))
     }
 
-    fn judge(&self, entry: &Entry, signed: &Signed, held: Option<&Held>) -> Result<Cosign, Refusal> {
+    fn judge(&self, entry: &Entry, signed: &Signed, record: Option<&Record>) -> Result<Cosign, Refusal> {
+        let held = record.map(|record| &record.held);
         signed.judge(held, (self.clock)()).map_err(|refused| {
             if let Some(contradiction) = signed.contradicts(held) {
-                self.note_contradiction(entry, signed, contradiction);
+                self.note_contradiction(entry, signed, record, contradiction);
             }
             Refusal::from(refused)
         })
@@ -182,9 +187,11 @@ impl App {
 
     /// One round, by the holder of the slot's lock. `None`: another process changed the record in between.
     async fn cosign(&self, entry: &Entry, signed: &Signed, slot: &Slot) -> Result<Option<Cosigned>, Refusal> {
-        let held = slot.held();
-        let cosign = self.judge(entry, signed, held.as_ref())?;
+        let record = slot.record();
+        let held = record.as_ref().map(|record| record.held);
+        let cosign = self.judge(entry, signed, record.as_deref())?;
         let next = cosign.next;
+        self.note_lead(entry, next.time);
         let signers = self.signers.clone();
         let (note, cosignatures) = self.beside(move || cosign_with(&signers, cosign)).await??;
         let lines = cosignatures.iter().map(|line| format!("{line}\n")).collect();
@@ -211,19 +218,41 @@ impl App {
         }
     }
 
+    /// Times do not go back, so after a clock that was ahead they stand still; verifiers refuse what is far ahead of theirs.
+    fn note_lead(&self, entry: &Entry, time: u64) {
+        const MAX_LEAD_SECONDS: u64 = 300;
+        let lead = time.saturating_sub((self.clock)());
+        if lead > MAX_LEAD_SECONDS && self.admit_report() {
+            let origin = entry.log.keys.origin();
+            tracing::warn!(
+                origin,
+                lead_seconds = lead,
+                "the clock is behind the last cosignature, whose time is kept"
+            );
+        }
+    }
+
     /// What the log signed is evidence against it, for whoever reads the operator's log.
-    fn note_contradiction(&self, entry: &Entry, signed: &Signed, contradiction: Contradiction) {
+    fn note_contradiction(
+        &self,
+        entry: &Entry,
+        signed: &Signed,
+        record: Option<&Record>,
+        contradiction: Contradiction,
+    ) {
         const MAX_LOGGED_BYTES: usize = 16 << 10;
         self.metrics.contradicted(contradiction);
-        if !self.admit_evidence() {
+        if !self.admit_report() {
             return;
         }
-        let note = signed.note().to_text();
+        let bounded =
+            |note: &[u8]| String::from_utf8_lossy(note.get(..MAX_LOGGED_BYTES).unwrap_or(note)).into_owned();
         tracing::error!(
             origin = entry.log.keys.origin(),
             ?contradiction,
-            note = note.get(..MAX_LOGGED_BYTES).unwrap_or(&note),
-            "a log contradicts itself: keep this checkpoint, and the one that this witness shows of it, as evidence"
+            signed = bounded(signed.note().to_text().as_bytes()),
+            held = record.map(|record| bounded(&record.note)),
+            "a log contradicts itself: keep both checkpoints as evidence, and publish them"
         );
     }
 }

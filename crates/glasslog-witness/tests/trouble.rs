@@ -3,11 +3,11 @@
 
 mod support;
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use glasslog_core::TreeSize;
 use glasslog_witness::{
-    WitnessError,
+    Limits, WitnessError,
     state::{MemoryWitnessState, SqliteOptions, SqliteWitnessState, StateError, WitnessState},
 };
 use support::{Double, Log, Mood, NOW, Reply, Setup, Witness, rounds};
@@ -106,6 +106,23 @@ async fn two_witnesses_on_one_state_never_cosign_two_histories() {
 fn conflict(reply: &Reply) -> Option<u64> {
     assert!(matches!(reply.status, 200 | 409), "{}", reply.text());
     (reply.status == 409).then(|| reply.text().trim_end().parse().unwrap())
+}
+
+/// Who is not ready may get no requests to find out with that it is.
+#[tokio::test]
+async fn a_witness_that_is_not_ready_finds_out_by_itself_when_it_is() {
+    let log = Log::new("log.example/one");
+    let state = Double::new(Mood::Full);
+    let limits = Limits { sweep_period: Duration::from_millis(5), ..Limits::default() };
+    let witness = Witness::start(Setup { state: state.clone(), limits, ..Setup::of(&[&log]) }).await;
+    assert_eq!(witness.add(&log.request(0, 0, 5)).await.status, 503);
+    let refused = state.batches.borrow().len();
+    state.called(refused + 2).await;
+    assert_eq!(witness.get("/ready").await.status, 503, "it asked, and is still refused");
+    state.feel(Mood::Well);
+    while witness.get("/ready").await.status != 200 {}
+    assert_eq!(witness.get(&log.path()).await.status, 404, "asking changes nothing");
+    witness.stop().await.unwrap();
 }
 
 /// The client is gone before the commit: the decision stands all the same, and holds nothing up.

@@ -83,7 +83,8 @@ fn announce(service: &WitnessService, out: &Output) {
     out.json(told);
     out.line(format_args!("listening on {}", out.paint(Tone::Strong, &told.url)));
     let state = if told.new { "new witness" } else { "witness" };
-    out.line(format_args!("  name    {}  ({state}, in {})", out.paint(Tone::Strong, &told.name), told.dir));
+    let place = told.database.as_deref().unwrap_or("memory");
+    out.line(format_args!("  name    {}  ({state}, in {place})", out.paint(Tone::Strong, &told.name)));
     for vkey in &told.vkeys {
         out.line(format_args!("  vkey    {vkey}"));
     }
@@ -118,8 +119,8 @@ pub struct Told {
     pub name: String,
     /// Its keys, 0x04 first.
     pub vkeys: Vec<String>,
-    /// Where it keeps things.
-    pub dir: String,
+    /// Where it remembers what it cosigned; `None`: in memory.
+    pub database: Option<String>,
     /// Whether this start made it.
     pub new: bool,
     /// How many logs it knows, before any list behind a URL is read.

@@ -55,7 +55,7 @@ const MAX_WAL_BYTES: u64 = 64 << 20;
 /// What one swap writes besides its note: its own page, and its share of the others.
 const SWAP_PAGES_BYTES: u64 = 12 << 10;
 
-/// How old the mark may get while changes are made.
+/// How often the mark is brought up to date.
 const MARK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How a state is opened.
@@ -69,19 +69,26 @@ pub struct SqliteOptions {
 /// The state in a SQLite file. It takes a lock file beside it, so no second process opens it.
 #[derive(Debug)]
 pub struct SqliteWitnessState {
+    shared: Arc<Shared>,
+    keeper: Keeper,
+    _lock: LockFile,
+}
+
+/// What the threads of a state share.
+#[derive(Debug)]
+struct Shared {
     place: PathBuf,
     writer: Mutex<Writer>,
-    copier: Copier,
+    /// The change up to which the mark is; taken to write it.
+    marked: Mutex<u64>,
     /// Set when durability is in doubt: nothing is written any more.
-    failed: Arc<AtomicBool>,
-    _lock: LockFile,
+    failed: AtomicBool,
 }
 
 #[derive(Debug)]
 struct Writer {
     connection: Connection,
     mark: Mark,
-    marked_at: Instant,
     /// Bytes in the write-ahead log, about, since it last began anew.
     wal_bytes: u64,
     asked_at_bytes: u64,
@@ -108,59 +115,47 @@ impl SqliteWitnessState {
         disk.sync_dir(parent(path)).and_then(|()| sync_ancestors(&disk, parent(path))).map_err(io)?;
         check_mark(&disk, path, mark, options)?;
 
-        let failed = Arc::new(AtomicBool::new(false));
-        let copier = Copier::start(path, failed.clone())?;
-        let mut writer = Writer {
-            connection,
-            mark,
-            marked_at: Instant::now(),
-            wal_bytes: 0,
-            asked_at_bytes: 0,
-            closed: false,
-        };
+        let mut writer = Writer { connection, mark, wal_bytes: 0, asked_at_bytes: 0, closed: false };
         // This start is a change: a state that was in use is told from a copy that was made before.
-        writer
-            .count_a_change()
-            .map_err(|error| StateError::Io { place: path.display().to_string(), source: other(error) })?;
+        writer.count_a_change().map_err(|error| io(other(error)))?;
         writer.mark.write(&disk, &mark_path(path)).map_err(io)?;
-        let place = path.to_owned();
-        Ok(SqliteWitnessState { place, writer: Mutex::new(writer), copier, failed, _lock: lock })
+        let shared = Arc::new(Shared {
+            place: path.to_owned(),
+            marked: Mutex::new(writer.mark.changes),
+            writer: Mutex::new(writer),
+            failed: AtomicBool::new(false),
+        });
+        let keeper = Keeper::start(path, shared.clone())?;
+        Ok(SqliteWitnessState { shared, keeper, _lock: lock })
     }
 
-    fn read_error(&self, error: rusqlite::Error) -> StateError {
-        let place = self.place.display().to_string();
-        match error {
-            rusqlite::Error::FromSqlConversionFailure(..) | rusqlite::Error::InvalidColumnType(..) => {
-                StateError::Corrupt {
-                    place,
-                    why: format!("a record cannot be read ({error}); restore a backup"),
-                }
-            }
-            error => StateError::Io { place, source: other(error) },
-        }
-    }
-
-    /// Notes how far the state is, and sees to the write-ahead log.
+    /// Sees to the write-ahead log.
     fn after_commit(&self, writer: &mut Writer, bytes: u64) -> Result<(), StateError> {
         writer.wal_bytes += bytes;
-        if writer.marked_at.elapsed() >= MARK_INTERVAL {
-            self.write_mark(writer);
-        }
         if writer.wal_bytes >= MAX_WAL_BYTES {
-            copy_back(&writer.connection, "RESTART").map_err(|error| self.fail(error))?;
+            copy_back(&writer.connection, "RESTART").map_err(|error| self.shared.fail(error))?;
             (writer.wal_bytes, writer.asked_at_bytes) = (0, 0);
         } else if writer.wal_bytes - writer.asked_at_bytes >= COPY_BACK_BYTES {
             writer.asked_at_bytes = writer.wal_bytes;
-            self.copier.ask();
+            self.keeper.ask();
         }
         Ok(())
     }
+}
 
-    /// A mark that cannot be written only notices less; the state itself is durable.
-    fn write_mark(&self, writer: &mut Writer) {
-        writer.marked_at = Instant::now();
-        if let Err(error) = writer.mark.write(&RealDisk::private(), &mark_path(&self.place)) {
-            tracing::warn!(%error, "cannot note how far the witness state is; a restored backup may go unnoticed");
+impl Shared {
+    /// Notes how far the state is. A mark that cannot be written only notices less; the state itself is durable.
+    fn write_mark(&self) {
+        let mut marked = self.marked.lock();
+        let mark = self.writer.lock().mark;
+        if mark.changes == *marked {
+            return;
+        }
+        match mark.write(&RealDisk::private(), &mark_path(&self.place)) {
+            Ok(()) => *marked = mark.changes,
+            Err(error) => {
+                tracing::warn!(%error, "cannot note how far the witness state is; a restored backup may go unnoticed");
+            }
         }
     }
 
@@ -180,27 +175,37 @@ impl SqliteWitnessState {
         }
         Ok(())
     }
+
+    fn read_error(&self, error: rusqlite::Error) -> StateError {
+        let place = self.place.display().to_string();
+        match error {
+            rusqlite::Error::FromSqlConversionFailure(..) | rusqlite::Error::InvalidColumnType(..) => {
+                StateError::Corrupt { place, why: format!("a record cannot be read ({error})") }
+            }
+            error => StateError::Io { place, source: other(error) },
+        }
+    }
 }
 
 impl WitnessState for SqliteWitnessState {
     fn load(&self, origin: &str) -> Result<Option<Record>, StateError> {
-        let writer = self.writer.lock();
-        find(&writer.connection, origin).map_err(|error| self.read_error(error))
+        let writer = self.shared.writer.lock();
+        find(&writer.connection, origin).map_err(|error| self.shared.read_error(error))
     }
 
     fn load_all(&self) -> Result<Vec<Record>, StateError> {
-        let writer = self.writer.lock();
+        let writer = self.shared.writer.lock();
         let all = || {
             let mut statement = writer.connection.prepare(SELECT)?;
             statement.query_map([], record)?.collect::<Result<Vec<_>, _>>()
         };
-        all().map_err(|error| self.read_error(error))
+        all().map_err(|error| self.shared.read_error(error))
     }
 
     /// One transaction, and one fsync of the write-ahead log.
     fn swap(&self, swaps: &[Swap]) -> Result<Vec<SwapOutcome>, StateError> {
-        let mut writer = self.writer.lock();
-        self.refuse_if_unusable(&writer)?;
+        let mut writer = self.shared.writer.lock();
+        self.shared.refuse_if_unusable(&writer)?;
         match writer.swap(swaps) {
             Ok(outcomes) => {
                 let bytes = swaps.iter().map(|swap| swap.next.note.len() as u64 + SWAP_PAGES_BYTES).sum();
@@ -208,17 +213,19 @@ impl WitnessState for SqliteWitnessState {
                 Ok(outcomes)
             }
             Err(Stopped { error, in_doubt }) if in_doubt || !writer.connection.is_autocommit() => {
-                Err(self.fail(error))
+                Err(self.shared.fail(error))
             }
             Err(Stopped { error, .. }) => Err(StateError::Refused(other(error))),
         }
     }
 
     fn close(&self) -> Result<(), StateError> {
-        let mut writer = self.writer.lock();
-        self.refuse_if_unusable(&writer)?;
-        writer.closed = true;
-        self.write_mark(&mut writer);
+        {
+            let mut writer = self.shared.writer.lock();
+            self.shared.refuse_if_unusable(&writer)?;
+            writer.closed = true;
+        }
+        self.shared.write_mark();
         Ok(())
     }
 }
@@ -450,28 +457,38 @@ fn copy_back(connection: &Connection, mode: &str) -> Result<(), rusqlite::Error>
     }
 }
 
-/// The thread that copies back.
+/// The thread that copies back when it is asked to, and writes the mark now and then.
 #[derive(Debug)]
-struct Copier {
+struct Keeper {
     ask: Option<mpsc::SyncSender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Copier {
-    fn start(path: &Path, failed: Arc<AtomicBool>) -> Result<Copier, StateError> {
+impl Keeper {
+    fn start(path: &Path, shared: Arc<Shared>) -> Result<Keeper, StateError> {
         let io = |source| StateError::Io { place: path.display().to_string(), source };
         let connection = open_connection(path).map_err(|error| io(other(error)))?;
         let (ask, asked) = mpsc::sync_channel::<()>(1);
         let work = move || {
-            while asked.recv().is_ok() {
-                if let Err(error) = copy_back(&connection, "PASSIVE") {
-                    tracing::error!(%error, "the witness state cannot be made durable");
-                    failed.store(true, Ordering::SeqCst);
+            let mut marked_at = Instant::now();
+            loop {
+                match asked.recv_timeout(MARK_INTERVAL) {
+                    Ok(()) => {
+                        if let Err(error) = copy_back(&connection, "PASSIVE") {
+                            tracing::error!(error = %shared.fail(error), "the witness state cannot be relied on");
+                        }
+                    }
+                    Err(mpsc::RecvTimeoutError::Timeout) => {}
+                    Err(mpsc::RecvTimeoutError::Disconnected) => return,
+                }
+                if marked_at.elapsed() >= MARK_INTERVAL {
+                    shared.write_mark();
+                    marked_at = Instant::now();
                 }
             }
         };
         let thread = std::thread::Builder::new().name("witness-state".into()).spawn(work).map_err(io)?;
-        Ok(Copier { ask: Some(ask), thread: Some(thread) })
+        Ok(Keeper { ask: Some(ask), thread: Some(thread) })
     }
 
     /// Asks for a copy; one that is asked for already is enough.
@@ -482,7 +499,7 @@ impl Copier {
     }
 }
 
-impl Drop for Copier {
+impl Drop for Keeper {
     fn drop(&mut self) {
         self.ask = None;
         if let Some(thread) = self.thread.take() {

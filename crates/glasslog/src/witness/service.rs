@@ -75,7 +75,7 @@ impl WitnessService {
             bastions: told_bastions,
             name: keys.first().map_or("", |key| key.name()).to_owned(),
             vkeys: keys.iter().map(ToString::to_string).collect(),
-            dir: settings.dir.display().to_string(),
+            database: settings.database.as_ref().map(|path| path.display().to_string()),
             new: is_new,
             logs: table.len(),
         };

@@ -17,7 +17,7 @@ use glasslog_core::{
 };
 use rustix::process::Signal;
 
-use crate::support::{Server, home, poll, run};
+use crate::support::{Server, home, poll, run, write};
 
 const ORIGIN: &str = "log.example/five";
 const QUORUM: usize = 3;
@@ -62,7 +62,7 @@ fn a_log_with_five_witnesses_goes_on_whatever_two_of_them_do() {
         add_and_see(&town, &log, &mut acknowledged, 4);
         town.liar.lie(lie);
         add_and_see(&town, &log, &mut acknowledged, QUORUM);
-        poll(|| log.get("/ready").text().contains(said_of_it).then_some(()));
+        poll(|| trouble(&log, "w4").contains(said_of_it).then_some(()));
     }
     let metrics = log.get("/metrics").text();
     for answer in [
@@ -172,6 +172,14 @@ fn a_log_whose_witnesses_are_away_waits_or_is_told_not_to() {
     assert!(log.stderr().contains("unconfirmed"), "{}", log.stderr());
     assert_eq!(log.add(b"second"), 1);
     log.stop();
+}
+
+/// What `/ready` says of a witness's last answer.
+fn trouble(log: &Server, name: &str) -> String {
+    let ready: serde_json::Value = serde_json::from_str(&log.get("/ready").text()).unwrap();
+    let witnesses = ready["witnesses"].as_array().unwrap();
+    let witness = witnesses.iter().find(|witness| witness["name"] == name).unwrap();
+    witness["trouble"].as_str().unwrap_or_default().to_owned()
 }
 
 fn add(log: &Server, acknowledged: &mut Vec<Vec<u8>>, count: usize) {
@@ -348,4 +356,101 @@ fn checkpoint_in(stream: &mut TcpStream) -> std::io::Result<String> {
 fn copy(from: &Path, to: &Path) {
     let status = std::process::Command::new("cp").arg("-a").args([from, to]).status().unwrap();
     assert!(status.success());
+}
+
+/// SIGHUP: the policy file is read again, for the checkpoint that waits too; one that cannot be used changes nothing.
+#[test]
+fn a_policy_is_read_again_on_sighup() {
+    let home = home();
+    let home = home.path();
+    let mut town = Town::new(home);
+    let policy = |quorum: &str| {
+        let key = |n: usize| town.witness(n).vkey.clone();
+        let (log, url) = (town.log_flag.split_once('=').unwrap().1, |n: usize| town.witness(n).url.clone());
+        let line = |n: usize| format!("witness w{n} {} {}\n", key(n), url(n));
+        format!("log {log}\n{}{}{}group q {quorum} w0 w1 w2\nquorum q\n", line(0), line(1), line(2))
+    };
+    let (all, two) = (policy("all"), policy("2"));
+    write(home, "policy", all.as_bytes());
+    let log = Server::start(home, &["--dir", "log", "--policy", "policy", "--witness-timeout", "200ms"]);
+    poll(|| (log.get("/ready").status == 200).then_some(()));
+    log.add(b"one");
+    log.wait_for_size(1);
+    town.kill(2);
+    log.add(b"two");
+    poll(|| log.get("/ready").text().contains("\"quorum\":false").then_some(()));
+
+    write(home, "policy", b"quorum nonsense\n");
+    log.hang_up();
+    poll(|| log.stderr().contains("the old settings stay").then_some(()));
+    assert!(log.get("/log.json").text().contains("group q all"));
+    write(home, "policy", two.as_bytes());
+    log.hang_up();
+    log.wait_for_size(2);
+    assert!(log.get("/log.json").text().contains("group q 2"));
+    log.stop();
+}
+
+/// Settings that could not be what anybody means.
+#[test]
+fn policies_that_cannot_be_meant_are_refused() {
+    let home = home();
+    let home = home.path();
+    let (_, one, _) = run(home, &["key", "new", "w1", "--type", "witness", "--out", "w1.key"]);
+    let (_, two, _) = run(home, &["key", "new", "w2", "--type", "witness", "--out", "w2.key"]);
+    let (_, other, _) = run(home, &["key", "new", "other.example", "--out", "other.key"]);
+    let external = format!("a=http://127.0.0.1:1={},b=http://127.0.0.1:2={}", one.trim(), two.trim());
+    for (name, policy, why) in [
+        ("another log's", format!("log {other}quorum none\n"), "a policy for other logs"),
+        ("no address", format!("witness a {one}quorum a\n"), "give each witness line its URL"),
+        ("no policy", "hello\n".to_owned(), "line 1"),
+    ] {
+        write(home, "policy", policy.as_bytes());
+        let (code, _, stderr) =
+            run(home, &["serve", "--dir", "log", "--listen", "127.0.0.1:0", "--policy", "policy"]);
+        assert_eq!((code, stderr.contains(why)), (64, true), "{name}: {stderr}");
+    }
+    let quorum_of_one = ["--external-witnesses", &external, "--witness-quorum", "1"];
+    let serve = ["serve", "--dir", "log", "--listen", "127.0.0.1:0"];
+    let (code, _, stderr) = run(home, &[&serve[..], &quorum_of_one].concat());
+    assert_eq!((code, stderr.contains("ALLOW_DISJOINT_QUORUMS")), (64, true), "{stderr}");
+    let log = Server::start(home, &[&quorum_of_one[..], &["--allow-disjoint-quorums", "true"]].concat());
+    log.stop();
+
+    // A log's own cosigner has a key of its own, named as the log.
+    let text = |file: &str| std::fs::read_to_string(home.join(file)).unwrap().trim().to_owned();
+    let (code, _, stderr) = run(home, &[&serve[..], &["--log-cosigner-key", &text("w1.key")]].concat());
+    assert_eq!((code, stderr.contains("named as its origin")), (64, true), "{stderr}");
+    let same = text("log/log.key");
+    let (code, _, stderr) = run(home, &[&serve[..], &["--log-cosigner-key", &same]].concat());
+    assert_eq!((code, stderr.contains("a key of its own")), (64, true), "{stderr}");
+}
+
+/// FORMATS §5: without witnesses, the log's own cosigner says how old a checkpoint is, by both types of key.
+#[test]
+fn a_log_without_witnesses_says_the_time_by_its_own_cosigner() {
+    let home = home();
+    let home = home.path();
+    for (kind, file) in [("log", "log/log.key"), ("witness", "c4.key"), ("witness-ml-dsa", "c6.key")] {
+        assert_eq!(run(home, &["key", "new", ORIGIN, "--type", kind, "--out", file]).0, 0);
+    }
+    let text = |file: &str| std::fs::read_to_string(home.join(file)).unwrap().trim().to_owned();
+    let cosigners = format!("{},{}", text("c4.key"), text("c6.key"));
+    let log = Server::start(home, &["--dir", "log", "--log-cosigner-key", &cosigners]);
+    log.add(b"entry");
+    let note = log.wait_for_size(1);
+    let described: serde_json::Value = serde_json::from_str(&log.get("/log.json").text()).unwrap();
+    let vkeys: Vec<VerifierKey> = described["vkeys"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|vkey| vkey.as_str().unwrap().parse::<VerifierKey>().unwrap().checked_by(&ML_DSA))
+        .collect();
+    assert_eq!(vkeys.len(), 3);
+    let checkpoint = VerifiedCheckpoint::open(note.as_bytes(), ORIGIN, &vkeys).unwrap();
+    assert_eq!(checkpoint.cosignatures().len(), 2);
+    let policy = glasslog_core::policy::Policy::without_witnesses(&vkeys);
+    let time = checkpoint.cosignatures()[0].time();
+    assert_eq!(policy.evaluate(checkpoint.cosignatures(), time).as_of, Some(time));
+    log.stop();
 }

@@ -1,6 +1,6 @@
 //! The life of an entry, each object printed as it comes to be: `cargo test --test it life_of_an_entry -- --nocapture`.
 //!
-//! One entry travels from `POST /add` to a proof under the public checkpoint, through the real binary and real HTTP. What
+//! One entry travels from `POST /add` to a proof under a cosigned checkpoint, through the real binary and real HTTP. What
 //! each step leaves behind is shown as a person would read it, and checked by hashing that is done here by hand.
 
 use glasslog_core::{
@@ -9,20 +9,31 @@ use glasslog_core::{
     hash::{leaf_hash, node_hash},
     note::VerifierKey,
     proof::TlogProof,
+    witness::origin_hash,
 };
 
-use crate::support::{Server, home};
+use crate::support::{Server, home, poll, run};
 
+const ORIGIN: &str = "log.example/life";
 const FIRST: &[u8] = b"the entry before";
 const ENTRY: &[u8] = b"numpy 1.26.4, as it was published";
 
 #[test]
 fn life_of_an_entry() {
     let home = home();
-    let server = Server::start(home.path(), &[]);
+    let home = home.path();
+    let (code, vkey, stderr) = run(home, &["key", "new", ORIGIN, "--out", "log/log.key"]);
+    assert_eq!(code, 0, "{stderr}");
+    let witness = Server::witness(home, &["--log", &format!("{ORIGIN}={}", vkey.trim())]);
+    let external = format!("w={}={}", witness.url, witness.vkey);
+    let server = Server::start(home, &["--dir", "log", "--external-witnesses", &external]);
     let key: VerifierKey = server.vkey.parse().unwrap();
+    let cosigner: VerifierKey = witness.vkey.parse().unwrap();
     show("the log", &format!("origin {}\nvkey   {}", server.origin, server.vkey));
-    show("0. before anything is added, a checkpoint of size 0 is public", &server.checkpoint().1);
+    show("its witness", &format!("vkey   {}", witness.vkey));
+    // The witness has confirmed the log's state by then, and cosigned it.
+    poll(|| (server.get("/ready").status == 200).then_some(()));
+    show("0. before anything is added, a checkpoint of size 0 is public", &server.wait_for_size(0));
     server.add(FIRST);
 
     let answer = server.post("/add", &[], ENTRY);
@@ -47,22 +58,36 @@ fn life_of_an_entry() {
     show("5. the level-0 tile, one leaf hash after the other", &hex_dump(&tile.body));
     assert_eq!(tile.body, [leaf_hash(FIRST).0, leaf.0].concat());
 
-    show("6. cut, signed, recorded, public: the checkpoint", &note);
-    let checkpoint = VerifiedCheckpoint::open(note.as_bytes(), &server.origin, &[key]).unwrap();
+    let (text, lines) = note.split_once("\n\n").unwrap();
+    let (own, others) = lines.split_once('\n').unwrap();
+    show("6. cut, signed and recorded: what the witness is asked about", &format!("{text}\n\n{own}"));
+    show("7. the witness cosigns what continues the tree that it knows", others);
+    show("8. at quorum, public: the cosigned checkpoint", &note);
+    let keys = [key];
+    let cosigners = [cosigner];
+    let open = |note: &[u8]| {
+        VerifiedCheckpoint::open_with_witnesses(note, &server.origin, &keys, &cosigners).unwrap()
+    };
+    let checkpoint = open(note.as_bytes());
     let root: Hash = node_hash(&leaf_hash(FIRST), &leaf);
     assert_eq!((checkpoint.size(), *checkpoint.root()), (TreeSize(2), root));
+    assert_eq!(checkpoint.cosignatures().len(), 1);
+    let shown = witness.get(&format!("/{}/checkpoint", origin_hash(ORIGIN)));
+    show("   what the witness itself shows of the log", &shown.text());
+    assert_eq!(open(&shown.body).root(), &root);
 
     let proof = server.get("/proof/1");
-    show("7. GET /proof/1: all that a verifier needs, in one file", &proof.text());
+    show("9. GET /proof/1: all that a verifier needs, in one file", &proof.text());
     let proof = TlogProof::parse(&proof.body).unwrap();
     assert_eq!(proof.hashes, [leaf_hash(FIRST)]);
     proof.verify_inclusion(&leaf, &checkpoint).unwrap();
 
     let waited = server.post("/add?wait=published", &[], b"and one that waits for its proof");
-    show("8. POST /add?wait=published answers with the proof itself", &waited.text());
+    show("10. POST /add?wait=published answers with the proof itself", &waited.text());
     let proof = TlogProof::parse(&waited.body).unwrap();
-    assert_eq!(proof.index.0, 2);
+    assert_eq!((proof.index.0, open(proof.checkpoint.as_bytes()).cosignatures().len()), (2, 1));
     server.stop();
+    witness.stop();
 }
 
 fn show(what: &str, object: &str) {

@@ -41,7 +41,7 @@ fn every_commit_is_synced() {
     let dir = tempfile::tempdir().unwrap();
     let state = open(&dir.path().join("state.db")).unwrap();
     let pragma = |name: &str| {
-        let writer = state.writer.lock();
+        let writer = state.shared.writer.lock();
         writer
             .connection
             .query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, rusqlite::types::Value>(0))
@@ -102,6 +102,8 @@ fn a_state_that_is_ahead_of_its_mark_goes_on() {
     let state = open(&path).unwrap();
     let mark = fs::read(mark_path(&path)).unwrap();
     grow(&state, 0, 5);
+    state.shared.write_mark();
+    assert_ne!(fs::read(mark_path(&path)).unwrap(), mark);
     drop(state);
     fs::write(mark_path(&path), mark).unwrap();
     assert_eq!(open(&path).unwrap().load("a").unwrap().unwrap().held, held(4));
@@ -152,7 +154,7 @@ fn a_full_disk_refuses_and_recovers() {
     let state = open(&path).unwrap();
     grow(&state, 0, 2);
     let limit = |pages: i64| {
-        let writer = state.writer.lock();
+        let writer = state.shared.writer.lock();
         let pages =
             pages.max(writer.connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap());
         let set = format!("PRAGMA max_page_count = {pages}");
@@ -219,7 +221,7 @@ fn after_a_change_in_doubt_nothing_is_taken_any_more() {
     let dir = tempfile::tempdir().unwrap();
     let state = open(&dir.path().join("state.db")).unwrap();
     grow(&state, 0, 1);
-    state.failed.store(true, Ordering::SeqCst);
+    state.shared.failed.store(true, Ordering::SeqCst);
     for _ in 0..2 {
         assert!(matches!(state.swap(&[swap("a", Some(held(0)), held(1))]), Err(StateError::Durability(_))));
     }
