@@ -35,6 +35,10 @@ bench url="http://127.0.0.1:2025" *args:
 bench-witness *args:
     interop/witness-bench.sh {{args}}
 
+# What a quorum of three costs: the same load without witnesses and with three, one after the other
+bench-quorum *args:
+    benches/quorum.sh {{args}}
+
 # Round-trip fuzzing of one parser for a while, for example: just fuzz note 60
 fuzz target seconds="60":
     cd fuzz && RUSTC_BOOTSTRAP=1 cargo fuzz run {{target}} -- -max_total_time={{seconds}}

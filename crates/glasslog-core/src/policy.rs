@@ -206,6 +206,12 @@ impl Policy {
         &self.witnesses
     }
 
+    /// How many witnesses these are: those that share a name or a URL are one (FORMATS §5).
+    #[must_use]
+    pub fn distinct_witnesses(&self) -> usize {
+        quorum::count_distinct(&self.witnesses)
+    }
+
     /// Whether no witness is asked for.
     #[must_use]
     pub fn is_quorum_none(&self) -> bool {

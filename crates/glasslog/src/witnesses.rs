@@ -100,7 +100,7 @@ fn describe(policy: &Policy, log_keys: &[VerifierKey], quorum: Option<usize>) ->
         text += &format!("witness {name} {} {}\n", witness.key, witness.url.as_deref().unwrap_or_default());
         names.push(name);
     }
-    let threshold = quorum.unwrap_or(names.len() / 2 + 1);
+    let threshold = quorum.unwrap_or(policy.distinct_witnesses() / 2 + 1);
     if policy.is_quorum_none() || threshold == 0 {
         return text + "quorum none\n";
     }
@@ -162,24 +162,33 @@ pub fn witnessing(settings: &WitnessSettings, policy: (Policy, String)) -> Resul
 ///
 /// # Errors
 ///
-/// [`Failed`] as [`HttpTransport::new`].
+/// [`Failed`] as [`HttpTransport::new`]; with 4 when a witness does not answer, unless the settings say to go on unconfirmed.
 pub fn largest_shown(
     policy: &Policy,
-    timeout: Duration,
+    settings: &WitnessSettings,
     log_keys: &[VerifierKey],
     out: &Output,
 ) -> Result<Option<VerifiedCheckpoint>, Failed> {
     let transport = HttpTransport::new()?;
     let origin = log_keys.first().map_or("", VerifierKey::name);
     let mut largest: Option<VerifiedCheckpoint> = None;
+    let mut silent: Vec<String> = Vec::new();
     for witness in Witness::of_policy(policy) {
         let url = witness.monitoring_url(origin);
-        let shown = match transport.exchange(Exchange::Look { url: &url }, timeout) {
+        let shown = match transport.exchange(Exchange::Look { url: &url }, settings.timeout) {
             Ok(Received { status: 200, body, .. }) => {
                 VerifiedCheckpoint::open(&body, origin, log_keys).map_err(|why| why.to_string())
             }
-            Ok(Received { status, .. }) => Err(format!("it answers {status} for {url}")),
-            Err(refusal) => Err(refusal.to_string()),
+            Ok(Received { status, .. }) => {
+                if status == 429 || status >= 500 {
+                    silent.push(witness.name.clone());
+                }
+                Err(format!("it answers {status} for {url}"))
+            }
+            Err(refusal) => {
+                silent.push(witness.name.clone());
+                Err(refusal.to_string())
+            }
         };
         match shown {
             Ok(shown) => {
@@ -191,7 +200,18 @@ pub fn largest_shown(
             }
         }
     }
-    Ok(largest)
+    if silent.is_empty() || settings.start_unconfirmed {
+        return Ok(largest);
+    }
+    Err(Failed::new(
+        Exit::LogFailure,
+        format!(
+            "{} cannot be asked what they have seen of this log, and what is recovered without a larger checkpoint that they \
+             hold is a fork, with the objects of that checkpoint removed: run this again when they answer, or, if they have \
+             seen no more than the others, with --start-unconfirmed true",
+            silent.join(", ")
+        ),
+    ))
 }
 
 /// Reaches witnesses over HTTP with connections that are kept.

@@ -76,10 +76,7 @@ impl Quorum {
         witnesses: &[PolicyWitness],
         quorum: Option<usize>,
     ) -> Result<Option<Quorum>, PolicyError> {
-        let mut distinct = identities(witnesses);
-        distinct.sort_unstable();
-        distinct.dedup();
-        let count = distinct.len();
+        let count = count_distinct(witnesses);
         let majority = if count == 0 { 0 } else { count / 2 + 1 };
         match quorum.unwrap_or(majority) {
             0 => Ok(None),
@@ -223,6 +220,14 @@ fn split(node: &Node, chosen: &[bool]) -> Split {
             }
         }
     }
+}
+
+/// How many witnesses the lines are of.
+pub(super) fn count_distinct(witnesses: &[PolicyWitness]) -> usize {
+    let mut distinct = identities(witnesses);
+    distinct.sort_unstable();
+    distinct.dedup();
+    distinct.len()
 }
 
 /// For each witness line, the first line that is the same witness: by key name, by its own name, by URL, or by way of others.

@@ -315,6 +315,7 @@ fn external_witnesses() {
         policy.evaluate(&cosignatures, NOW).filled
     };
     assert_eq!([evaluate(&[0, 2]), evaluate(&[0, 1]), evaluate(&[1, 2])], [false, true, true]);
+    assert_eq!(policy.distinct_witnesses(), 2);
 
     let none = Policy::from_settings(&[], "", None).unwrap();
     assert!(none.is_quorum_none());
