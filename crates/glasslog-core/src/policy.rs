@@ -206,6 +206,12 @@ impl Policy {
         &self.witnesses
     }
 
+    /// How many witnesses there are when each counts once, however many keys it has.
+    #[must_use]
+    pub fn distinct_witnesses(&self) -> usize {
+        Quorum::distinct(&self.witnesses)
+    }
+
     /// Whether no witness is asked for.
     #[must_use]
     pub fn is_quorum_none(&self) -> bool {

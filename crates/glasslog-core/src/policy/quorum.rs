@@ -76,10 +76,7 @@ impl Quorum {
         witnesses: &[PolicyWitness],
         quorum: Option<usize>,
     ) -> Result<Option<Quorum>, PolicyError> {
-        let mut distinct = identities(witnesses);
-        distinct.sort_unstable();
-        distinct.dedup();
-        let count = distinct.len();
+        let count = Quorum::distinct(witnesses);
         let majority = if count == 0 { 0 } else { count / 2 + 1 };
         match quorum.unwrap_or(majority) {
             0 => Ok(None),
@@ -97,6 +94,14 @@ impl Quorum {
             |lines: &Vec<usize>| lines.iter().filter_map(|line| times.get(*line).copied().flatten()).max();
         let times: Vec<Option<u64>> = self.leaves.iter().map(newest).collect();
         self.choices().filter_map(|chosen| as_of(&self.root, &times, &chosen)).max()
+    }
+
+    /// How many distinct witnesses `witnesses` are.
+    pub(super) fn distinct(witnesses: &[PolicyWitness]) -> usize {
+        let mut distinct = identities(witnesses);
+        distinct.sort_unstable();
+        distinct.dedup();
+        distinct.len()
     }
 
     /// Whether the witnesses can be dealt to two sides that both fill the quorum.
@@ -245,6 +250,11 @@ fn identities(witnesses: &[PolicyWitness]) -> Vec<usize> {
 }
 
 fn are_one(a: &PolicyWitness, b: &PolicyWitness) -> bool {
-    let same_url = a.url.is_some() && a.url == b.url;
+    let same_url = prefix(a).is_some() && prefix(a) == prefix(b);
     a.key.name() == b.key.name() || a.name == b.name || same_url
+}
+
+/// With or without a slash at the end, submissions go to the same place.
+fn prefix(witness: &PolicyWitness) -> Option<&str> {
+    witness.url.as_deref().map(|url| url.trim_end_matches('/'))
 }
