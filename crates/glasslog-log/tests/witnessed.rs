@@ -305,6 +305,8 @@ fn a_state_that_witnesses_know_to_be_behind_stops_the_log() {
         runtime().block_on(async {
             add_when_ready(&log, "b=1").await;
             cosigned(&log, &witnesses, 2).await;
+            // Whichever of them will be asked must have seen it.
+            until(|| cosignatures(&log, &witnesses).len() == 3).await;
         });
         workers.stop().unwrap();
 
