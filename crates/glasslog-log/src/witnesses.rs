@@ -15,7 +15,7 @@ use std::{
 use bytes::Bytes;
 use glasslog_client::witness::{Cosigned, Refusal, Witness};
 use glasslog_core::{
-    checkpoint::Checkpoint,
+    checkpoint::{Checkpoint, VerifiedCheckpoint},
     note::{Signature, VerifierKey},
     policy::Policy,
 };
@@ -243,6 +243,13 @@ impl Panel {
             held_up_until,
             contradiction: inner.contradiction(),
         }
+    }
+
+    /// Whether the cosignatures that `note` carries, a checkpoint of the log `origin` with `log_keys`, fill the quorum.
+    pub(crate) fn is_filled_by(&self, note: &[u8], origin: &str, log_keys: &[VerifierKey]) -> bool {
+        let policy = self.lock().policy.clone();
+        VerifiedCheckpoint::open_with_witnesses(note, origin, log_keys, &policy.witness_keys())
+            .is_ok_and(|opened| policy.evaluate(opened.cosignatures(), unix_time_s()).filled)
     }
 
     /// Whose failures keep the quorum away, in words.

@@ -244,6 +244,48 @@ fn a_witness_that_never_saw_the_log_confirms() {
     workers.stop().unwrap();
 }
 
+/// A checkpoint that is public without the quorum (a new log's first, or one from before there was a policy) does not pass for
+/// one that has it.
+#[test]
+fn a_public_checkpoint_below_the_quorum_is_said_to_be_that() {
+    let memory = Memory::new();
+    let witnesses = Witnesses::new(2);
+    (0..2).for_each(|witness| witnesses.set(witness, Mode::UnknownLog));
+    let (log, workers) = open(&memory, &witnesses, 2);
+    runtime().block_on(async {
+        assert!(cosigned(&log, &witnesses, 0).await.is_empty());
+        let asked = || {
+            log.witnesses().iter().flat_map(|witness| witness.answers.clone()).map(|(_, n)| n).sum::<u64>()
+        };
+        let before = asked();
+        until(|| asked() > before + 1).await;
+        until(|| !log.progress().quorum).await;
+        let before = asked();
+        until(|| {
+            assert!(!log.progress().quorum);
+            asked() > before
+        })
+        .await;
+        (0..2).for_each(|witness| witnesses.set(witness, Mode::Honest));
+        until(|| cosignatures(&log, &witnesses).len() == 2 && log.progress().quorum).await;
+    });
+    workers.stop().unwrap();
+
+    // What it has from a former process counts, without a word from anybody.
+    let mut memory = memory;
+    memory.restart();
+    (0..2).for_each(|witness| witnesses.set(witness, Mode::Down));
+    let (log, workers) = open(&memory, &witnesses, 2);
+    runtime().block_on(async {
+        until(|| {
+            assert!(log.progress().quorum);
+            log.witnesses().iter().all(|witness| witness.answers.iter().any(|(_, count)| *count > 1))
+        })
+        .await;
+    });
+    workers.stop().unwrap();
+}
+
 /// Invariant 6, judged by witnesses: a state that was restored from a backup stops before it signs anything.
 #[test]
 fn a_state_that_witnesses_know_to_be_behind_stops_the_log() {
@@ -263,6 +305,8 @@ fn a_state_that_witnesses_know_to_be_behind_stops_the_log() {
         runtime().block_on(async {
             add_when_ready(&log, "b=1").await;
             cosigned(&log, &witnesses, 2).await;
+            // Whichever of them will be asked must have seen it.
+            until(|| cosignatures(&log, &witnesses).len() == 3).await;
         });
         workers.stop().unwrap();
 

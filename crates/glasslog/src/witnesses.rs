@@ -291,3 +291,44 @@ fn unreachable(error: reqwest::Error) -> Refusal {
     }
     Refusal::Unreachable(cause.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use glasslog_core::note::SecretKey;
+
+    use super::*;
+
+    fn vkey(name: &str, algorithm: Algorithm, seed: u8) -> VerifierKey {
+        SecretKey::from_seed(name, algorithm, &[seed; 32]).unwrap().verifier_key().clone()
+    }
+
+    /// Verifiers take the policy from `/log.json`: it must ask for what the log asks for.
+    #[test]
+    fn the_policy_that_is_shown_is_the_one_that_holds() {
+        let log_keys = [vkey("log.example", Algorithm::Ed25519, 1)];
+        let mut external = String::new();
+        for n in 2..5 {
+            for seed in [n, n + 100] {
+                let key = vkey(&format!("w{n}.example"), Algorithm::CosignatureV1, seed);
+                external += &format!("w{n}=http://w{n}.example={key},");
+            }
+        }
+        let settings = WitnessSettings { external: Some(external), ..WitnessSettings::default() };
+        let (policy, text) = policy(&settings, &log_keys).unwrap().unwrap();
+        let shown = Policy::parse(text.as_bytes()).unwrap();
+        for present in 0_u8..64 {
+            let is_present = |key: &VerifierKey| {
+                let place = policy
+                    .witnesses()
+                    .iter()
+                    .position(|witness| witness.key.public_key() == key.public_key());
+                present >> place.unwrap() & 1 == 1
+            };
+            assert_eq!(
+                policy.is_filled_by(is_present),
+                shown.is_filled_by(is_present),
+                "{present:b}: {text}"
+            );
+        }
+    }
+}

@@ -224,7 +224,7 @@ fn keys_of_one_witness_count_once() {
     let (a, b, other) = (named("one.example", 1), named("one.example", 2), named("two.example", 3));
     let (far, near) = (named("near.example", 4), named("far.example", 5));
     let keys = format!(
-        "witness a {}\nwitness b {}\nwitness c {}\nwitness d {} https://w.example/\nwitness e {} https://w.example/\n",
+        "witness a {}\nwitness b {}\nwitness c {}\nwitness d {} https://w.example/\nwitness e {} https://w.example\n",
         a.verifier_key(),
         b.verifier_key(),
         other.verifier_key(),
