@@ -6,12 +6,17 @@ mod support;
 
 use std::{num::NonZeroU32, sync::Arc, sync::atomic::Ordering};
 
-use glasslog_core::note::{Algorithm, Ed25519Signer, Note, SecretKey, Signature};
+use bytes::Bytes;
+use glasslog_core::{
+    TreeSize,
+    note::{Algorithm, Ed25519Signer, Note, SecretKey, Signature},
+};
 use glasslog_witness::{
     Limits, Rate, WitnessError,
+    decide::Held,
     list::ListedLog,
     logs::KnownLog,
-    state::{MemoryWitnessState, WitnessState},
+    state::{MemoryWitnessState, Record, StateError, Swap, WitnessState},
 };
 use support::{Double, Log, Mood, NAME, NOW, PretendMlDsa, Setup, Unclosed, Witness, witness_key};
 
@@ -137,6 +142,37 @@ async fn time_does_not_go_back_with_the_clock_nor_with_a_restart() {
     assert_eq!(witness.add(&log.request(0, 5, 5)).await.cosigned_at(&log, &checkpoint), NOW + 9);
     assert_eq!(witness.add(&log.request(1, 5, 5)).await.status, 422, "the root is defended");
     assert_eq!(witness.add(&log.request(1, 0, 7)).await.text(), "5\n");
+}
+
+/// The size and the root that are compared must be those of the checkpoint that is shown.
+#[tokio::test]
+async fn a_record_that_contradicts_itself_is_not_believed() {
+    let log = Log::new("log.example/one");
+    let note = Bytes::from(log.sign(&log.checkpoint(0, 5)));
+    let held = |size, fork| Held { size: TreeSize(size), root: log.checkpoint(fork, 5).root, time: NOW };
+    let origin = || log.origin.clone();
+    for (record, starts) in [
+        (Record { origin: origin(), held: held(5, 0), note: note.clone() }, true),
+        (Record { origin: origin(), held: held(4, 0), note: note.clone() }, false),
+        (Record { origin: origin(), held: held(5, 1), note: note.clone() }, false),
+        (Record { origin: "log.example/two".into(), held: held(5, 0), note: note.clone() }, false),
+        (Record { origin: origin(), held: held(5, 0), note: Bytes::from("cut off") }, false),
+    ] {
+        let told = format!("{record:?}");
+        let state = MemoryWitnessState::default();
+        state.swap(&[Swap { expected: None, next: record }]).unwrap();
+        let witness = Witness::start(Setup { state: Arc::new(state), ..Setup::of(&[&log]) }).await;
+        if starts {
+            assert_eq!(witness.add(&log.request(0, 5, 6)).await.status, 200, "{told}");
+            witness.stop().await.unwrap();
+        } else {
+            let ended = witness.ended().await;
+            assert!(
+                matches!(ended, Err(WitnessError::State(StateError::Corrupt { .. }))),
+                "{told}: {ended:?}"
+            );
+        }
+    }
 }
 
 /// Anybody can send a public checkpoint again: within a second it costs neither a commit nor the log's budget.
