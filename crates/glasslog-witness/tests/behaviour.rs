@@ -198,6 +198,23 @@ async fn a_refresh_within_the_second_is_the_same_cosignature() {
     assert_eq!(reply.cosigned_at(&log, &other), NOW + 1, "another text is cosigned anew");
 }
 
+/// Also of a text that one of the keys does not cover.
+#[tokio::test]
+async fn a_refresh_of_extension_lines_costs_no_more() {
+    let log = Log::new("log.example/one");
+    let state = Double::new(Mood::Well);
+    let signers: Vec<Arc<dyn glasslog_core::note::Signer>> =
+        vec![Arc::new(Ed25519Signer::new(&witness_key())), Arc::new(PretendMlDsa::new())];
+    let witness = Witness::start(Setup { signers, state: state.clone(), ..Setup::of(&[&log]) }).await;
+    let mut checkpoint = log.checkpoint(0, 5);
+    checkpoint.extensions.push("more".into());
+    for old in [0, 5, 5, 5] {
+        let reply = witness.add(&log.request_with(old, Vec::new(), &checkpoint)).await;
+        assert_eq!(reply.cosigned_at(&log, &checkpoint), NOW);
+    }
+    assert_eq!(state.batches.borrow().len(), 1);
+}
+
 #[tokio::test]
 async fn a_log_above_its_budget_waits_and_the_others_do_not() {
     let (tight, free) = (Log::new("log.example/tight"), Log::new("log.example/free"));
@@ -220,8 +237,13 @@ async fn a_log_above_its_budget_waits_and_the_others_do_not() {
         let status = witness.add(&tight.request(0, 2, 2)).await.status;
         assert_eq!(status, 200, "refreshes have a budget of their own");
     }
+    // Anybody can use those up. A 429 would let the log wait with its next checkpoint too.
     witness.now.store(NOW + 3, Ordering::SeqCst);
-    assert_eq!(witness.add(&tight.request(0, 2, 2)).await.status, 429);
+    let held = witness.add(&tight.request(0, 2, 2)).await;
+    assert_eq!(held.cosigned_at(&tight, &tight.checkpoint(0, 2)), NOW + 2, "the last one that was made");
+    let mut other = tight.checkpoint(0, 2);
+    other.extensions.push("another text".into());
+    assert_eq!(witness.add(&tight.request_with(2, Vec::new(), &other)).await.status, 429);
     for size in 1..=5 {
         assert_eq!(witness.add(&free.request(0, size - 1, size)).await.status, 200);
     }
@@ -240,6 +262,20 @@ async fn the_whole_witness_and_each_client_can_be_limited() {
         found.push(witness.add(&body).await.status);
     }
     assert_eq!(found, [200, 200, 429, 409], "only what would be cosigned counts");
+
+    let other = Log::new("log.example/other");
+    let limits = Limits { global_rate: Rate::new(1, 2), ..Limits::default() };
+    let witness = Witness::start(Setup { limits, ..Setup::of(&[&log, &other]) }).await;
+    assert_eq!(witness.add(&log.request(0, 0, 1)).await.status, 200);
+    for second in 1..=9 {
+        witness.now.store(NOW + second, Ordering::SeqCst);
+        assert_eq!(witness.add(&log.request(0, 1, 1)).await.status, 200);
+    }
+    assert_eq!(
+        witness.add(&other.request(0, 0, 1)).await.status,
+        200,
+        "strangers cannot use up what logs need"
+    );
 
     let limits = Limits { client_rate: Rate::new(1, 2), ..Limits::default() };
     let witness = Witness::start(Setup { limits, ..Setup::of(&[&log]) }).await;
