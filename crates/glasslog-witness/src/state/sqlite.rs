@@ -6,6 +6,7 @@
 
 use std::{
     io,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -24,6 +25,10 @@ use glasslog_store::{
 };
 use parking_lot::Mutex;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, TransactionBehavior, params};
+use rustix::{
+    fs::{FlockOperation, Mode, OFlags, fcntl_lock, open},
+    io::Errno,
+};
 
 use super::{
     Record, StateError, Swap, SwapOutcome, WitnessState,
@@ -449,6 +454,22 @@ fn mark_path(path: &Path) -> PathBuf {
     with_suffix(path, ".mark")
 }
 
+/// Nobody else opens the database while what is returned is kept, and nobody has it open now.
+///
+/// A connection of another program would go on with the write-ahead log that is about to be replaced. It would copy what
+/// stands there over what was cosigned since, and at its end remove the new one.
+fn lock_out_others(path: &Path) -> io::Result<OwnedFd> {
+    let file = open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    // SQLite's locks are of this kind, and every connection in WAL mode has one as long as it is open.
+    fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
+        Errno::AGAIN | Errno::ACCESS => io::Error::other(
+            "another program has the database open: end it (a database shell, a backup that follows it) and start again",
+        ),
+        error => error.into(),
+    })?;
+    Ok(file)
+}
+
 /// Copies a write-ahead log that an earlier process left to a new file, durably, before anything believes it.
 fn renew_wal(disk: &dyn Disk, path: &Path) -> io::Result<()> {
     const CHUNK: usize = 1 << 20;
@@ -457,6 +478,7 @@ fn renew_wal(disk: &dyn Disk, path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         other => other?,
     };
+    let _alone = lock_out_others(path)?;
     match disk.remove(&copy) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
