@@ -7,7 +7,10 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use glasslog_core::note::{Signer, VerifierKey};
+use glasslog_core::{
+    note::{Signer, VerifierKey},
+    witness::origin_hash,
+};
 use glasslog_http::{
     UnreadBody,
     answer::{Answer, TEXT, json_with_status, uncached, with_status},
@@ -31,6 +34,7 @@ use crate::{
     about,
     commit::Committer,
     config::{About, Clock, Limits},
+    decide::Refused,
     logs::{Budget, Entry, LogTable, Use},
     metrics::{Metrics, Outcome},
     refusal::Refusal,
@@ -334,6 +338,18 @@ impl App {
                 Err(limited)
             }
         }
+    }
+
+    /// The log `origin`, if it is known.
+    ///
+    /// # Errors
+    ///
+    /// 404, or 403 for one that was known: 404 says that nothing was ever cosigned that could contradict the log.
+    pub(crate) fn log(&self, origin: &str) -> Result<Arc<Entry>, Refusal> {
+        self.logs.get(origin).ok_or_else(|| match self.slots.get(&origin_hash(origin)) {
+            Some(slot) if slot.record().is_some() => Refusal::forgotten(origin),
+            _ => Refused::UnknownLog(origin.to_owned()).into(),
+        })
     }
 
     /// Whether what others cause, and the operator should know, is to be logged in full.

@@ -35,7 +35,7 @@ use tokio::sync::SemaphorePermit;
 use crate::{
     app::App,
     commit::CommitError,
-    decide::{Contradiction, Cosign, Held, Refused, Signed, Submission},
+    decide::{Contradiction, Cosign, Held, Signed, Submission},
     logs::{Entry, Use},
     metrics::Outcome,
     refusal::Refusal,
@@ -150,8 +150,7 @@ impl App {
     fn verify(&self, body: &[u8]) -> Result<(Arc<Entry>, Signed), Refusal> {
         let request = AddCheckpoint::parse(body)?;
         let submission = Submission::read(&request)?;
-        let entry = self.logs.get(submission.origin());
-        let entry = entry.ok_or_else(|| Refused::UnknownLog(submission.origin().to_owned()))?;
+        let entry = self.log(submission.origin())?;
         if entry.log.disabled {
             return Err(Refusal::disabled(entry.log.keys.origin()));
         }

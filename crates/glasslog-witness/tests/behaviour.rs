@@ -298,6 +298,11 @@ async fn the_logs_can_be_changed_while_it_runs() {
     assert_eq!((reply.status, reply.text().contains("refused")), (403, true), "{}", reply.text());
     assert_eq!(witness.get(&two.path()).await.status, 200, "what was cosigned is shown all the same");
     assert_eq!(witness.add(&one.request(0, 0, 1)).await.status, 404, "the operator took it out");
+
+    witness.logs.configure(Vec::new()).unwrap();
+    let reply = witness.add(&two.request(0, 1, 2)).await;
+    assert_eq!(reply.status, 403, "it was cosigned, so 404 would clear it: {}", reply.text());
+    assert_eq!(witness.get(&two.path()).await.status, 200);
 }
 
 #[tokio::test]
