@@ -395,6 +395,11 @@ fn a_secret_key_keeps_its_secret() {
     assert!(!shown.contains("AYEKFALV") && !shown.contains(&seed) && shown.contains("withheld"));
 
     assert_eq!(PETER_VKEY.parse::<SecretKey>().unwrap_err(), KeyError::NotASecretKey);
+    // Without its name, or its name and key ID, the secret stands where they should.
+    for text in ["PRIVATE+KEY+c74f20a3+AYEKFALV+FALV", "PRIVATE+KEY+AYEK FALV+AYEKFALV+FALV"] {
+        let error = text.parse::<SecretKey>().unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("AYEK"), "{error}");
+    }
     let wrong_id = PETER_SKEY.replace("c74f20a3", "c74f20a4");
     assert!(matches!(wrong_id.parse::<SecretKey>(), Err(KeyError::KeyIdMismatch { .. })));
     let ml_dsa = SecretKey::from_seed("k", Algorithm::MlDsa44, &[1; 32]);
