@@ -50,7 +50,7 @@ const WRITES: &str = "POST";
 /// Long bodies that are read at once: 64 of half a megabyte.
 const LARGE_BODIES: usize = 64;
 
-/// Contradictions and the like that are logged in full: so many at once, and as many in a day.
+/// What others cause, and is logged: so many at once, and as many in a day.
 const REPORTS_PER_DAY: u32 = 1000;
 
 /// Everything that answering a request needs.
@@ -352,9 +352,14 @@ impl App {
         })
     }
 
-    /// Whether what others cause, and the operator should know, is to be logged in full.
+    /// Whether what others cause, and the operator should know, is to be logged.
     pub(crate) fn admit_report(&self) -> bool {
         self.reports.take(self.started.elapsed()).is_ok()
+    }
+
+    /// The same of a log's contradictions.
+    pub(crate) fn admit_evidence(&self, entry: &Entry) -> bool {
+        entry.reports.take(self.started.elapsed()).is_ok()
     }
 
     /// Forgets clients that have been idle long enough.

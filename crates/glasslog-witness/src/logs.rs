@@ -84,7 +84,12 @@ pub(crate) struct Entry {
     pub(crate) growth: Budget,
     pub(crate) refresh: Budget,
     pub(crate) subtree: Budget,
+    /// Contradictions that are logged in full: each log has its own, so that no log's drown another's.
+    pub(crate) reports: Budget,
 }
+
+/// The [`Entry::reports`] of a log in a day, all of which may come at once.
+const REPORTS_PER_DAY: NonZeroU32 = NonZeroU32::new(24).unwrap();
 
 /// What a query is for. Each use has a budget of its own: anybody can send a public checkpoint again, or ask for a part of
 /// it, so neither must use up what the log needs to grow.
@@ -275,10 +280,11 @@ impl Inner {
         if let Some(ml_dsa) = self.ml_dsa {
             log.keys = log.keys.checked_by(ml_dsa);
         }
+        let reports = former.map_or(Budget::new(Some(REPORTS_PER_DAY)), |entry| entry.reports.again());
         let former = former.filter(|former| former.log.qpd == log.qpd);
         let budget = |of| former.map_or(Budget::new(log.qpd), |entry| entry.budget(of).again());
         let (growth, refresh, subtree) = (budget(Use::Growth), budget(Use::Refresh), budget(Use::Subtree));
-        Arc::new(Entry { growth, refresh, subtree, log })
+        Arc::new(Entry { growth, refresh, subtree, reports, log })
     }
 
     /// Whether the keys are those of whoever signed what is held of their log; yes, if nothing is held.

@@ -277,7 +277,7 @@ impl App {
     ) {
         const MAX_LOGGED_BYTES: usize = 16 << 10;
         self.metrics.contradicted(contradiction);
-        if !self.admit_report() {
+        if !self.admit_evidence(entry) {
             return;
         }
         let bounded =
