@@ -191,7 +191,10 @@ impl Panel {
         for seat in new {
             let asker = ask::Asker::new(Arc::clone(log), seat);
             let thread = crate::workers::spawn("witness client", log, move || asker.run())?;
-            panel.threads.lock().push(thread);
+            let mut threads = panel.threads.lock();
+            // Of witnesses that a policy has dropped: what is not joined keeps its stack.
+            threads.retain(|thread| !thread.is_finished());
+            threads.push(thread);
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use anyhow::Context;
 use glasslog_client::witness::{MAX_ANSWER_BYTES, Refusal, Witness};
 use glasslog_core::{
     checkpoint::VerifiedCheckpoint,
-    note::{Algorithm, VerifierKey},
+    note::{Algorithm, MAX_SIGNATURES, VerifierKey},
     policy::{LineProblem, Policy, PolicyError},
 };
 use glasslog_log::{Exchange, Received, Transport, Witnessing};
@@ -25,6 +25,10 @@ use crate::{
     output::Output,
     settings::WitnessSettings,
 };
+
+/// What a note has room for beside two keys of the log and two of its own cosigners: one line more, and the log itself could
+/// not read its public checkpoint any more.
+const MOST_WITNESS_KEYS: usize = MAX_SIGNATURES - 4;
 
 /// The policy that settings describe for a log with these keys, with its text; `None` when no witness is asked for.
 ///
@@ -49,6 +53,12 @@ pub fn policy(
         }
         (None, None) => return Ok(None),
     };
+    if policy.witnesses().len() > MOST_WITNESS_KEYS {
+        return Err(Failed::usage(format!(
+            "{} witness keys: a checkpoint with more than {MOST_WITNESS_KEYS} cosignatures is one that nobody reads",
+            policy.witnesses().len()
+        )));
+    }
     let reachable = |key: &VerifierKey| {
         policy.witnesses().iter().any(|witness| witness.key == *key && witness.url.is_some())
     };
@@ -300,6 +310,22 @@ mod tests {
 
     fn vkey(name: &str, algorithm: Algorithm, seed: u8) -> VerifierKey {
         SecretKey::from_seed(name, algorithm, &[seed; 32]).unwrap().verifier_key().clone()
+    }
+
+    #[test]
+    fn a_checkpoint_has_room_for_every_witness() {
+        let log_keys = [vkey("log.example", Algorithm::Ed25519, 255)];
+        let settings = |count: usize| {
+            let setting = |n: usize| {
+                let key = vkey(&format!("w{n}.example"), Algorithm::CosignatureV1, u8::try_from(n).unwrap());
+                format!("w{n}=http://w{n}.example={key}")
+            };
+            let external = (0..count).map(setting).collect::<Vec<_>>().join(",");
+            WitnessSettings { external: Some(external), ..WitnessSettings::default() }
+        };
+        assert!(policy(&settings(MOST_WITNESS_KEYS), &log_keys).unwrap().is_some());
+        let refused = policy(&settings(MOST_WITNESS_KEYS + 1), &log_keys).unwrap_err();
+        assert!(refused.error.to_string().contains("97 witness keys"), "{:#}", refused.error);
     }
 
     /// Verifiers take the policy from `/log.json`: it must ask for what the log asks for.
