@@ -373,6 +373,32 @@ fn a_quorum_that_contradicts_stops_a_running_log() {
     });
 }
 
+/// A witness that is always behind the newest checkpoint can prove a fork all the same.
+#[test]
+fn evidence_counts_however_late_it_comes() {
+    let memory = Memory::new();
+    let witnesses = Witnesses::new(3);
+    let (log, mut workers) = open(&memory, &witnesses, 2);
+    runtime().block_on(async {
+        add_when_ready(&log, "a=1").await;
+        cosigned(&log, &witnesses, 1).await;
+        until(|| cosignatures(&log, &witnesses).len() == 3).await;
+        witnesses.set(0, Mode::SlowFork);
+        let adding = async {
+            for i in 1_u64.. {
+                let _the_log_may_have_stopped = add(&log, &[&format!("n{i}=v")], None).await;
+                until(|| log.progress().published.0 > i).await;
+            }
+        };
+        let failed = tokio::time::timeout(PATIENCE, workers.failed());
+        let why = tokio::select! {
+            why = failed => why.unwrap(),
+            () = adding => unreachable!(),
+        };
+        assert!(why.contains("own signature"), "{why}");
+    });
+}
+
 /// A budget that the quorum needs stretches the interval instead of wasting cosignatures on checkpoints that nobody sees.
 #[test]
 fn a_spent_budget_stretches_the_interval() {
