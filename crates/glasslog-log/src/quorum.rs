@@ -141,7 +141,8 @@ impl Publisher {
         let kept = kept.map_err(unreadable)?;
         let note =
             with_cosignatures(&recorded.note, kept.iter().chain(own).chain(others)).map_err(unreadable)?;
-        Ok(Some(Bytes::from(note)))
+        self.quorum.is_new = self.public.as_ref().is_none_or(|public| public.note != note);
+        Ok(self.quorum.is_new.then(|| Bytes::from(note)))
     }
 
     /// Takes in what witnesses have said since the last look.

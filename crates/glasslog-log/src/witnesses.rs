@@ -310,6 +310,11 @@ impl Panel {
         }
     }
 
+    /// The newest checkpoint that was offered.
+    fn newest(&self) -> Option<Arc<Offer>> {
+        self.lock().offer.clone()
+    }
+
     /// Notes what a witness answered.
     fn report(&self, seat: u64, offer: &Arc<Offer>, heard: Heard) {
         let mut inner = self.lock();

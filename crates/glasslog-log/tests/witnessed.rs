@@ -111,8 +111,8 @@ fn a_quorum_publishes_whatever_the_others_do() {
                     "{lie:?}"
                 );
             }
-            let trouble = log.witnesses()[1].trouble.clone();
-            assert!(trouble.is_some() || lie == Mode::Hang, "{lie:?} is a counted, named failure");
+            // A counted, named failure, once it is heard.
+            until(|| log.witnesses()[1].trouble.is_some() || lie == Mode::Hang).await;
         });
         witnesses.release();
         workers.stop().unwrap();
@@ -370,6 +370,32 @@ fn a_quorum_that_contradicts_stops_a_running_log() {
         add(&log, &["b=1"], None).await.unwrap();
         let why = tokio::time::timeout(PATIENCE, workers.failed()).await.unwrap();
         assert!(why.contains("not consistent"), "{why}");
+    });
+}
+
+/// A witness that is always behind the newest checkpoint can prove a fork all the same.
+#[test]
+fn evidence_counts_however_late_it_comes() {
+    let memory = Memory::new();
+    let witnesses = Witnesses::new(3);
+    let (log, mut workers) = open(&memory, &witnesses, 2);
+    runtime().block_on(async {
+        add_when_ready(&log, "a=1").await;
+        cosigned(&log, &witnesses, 1).await;
+        until(|| cosignatures(&log, &witnesses).len() == 3).await;
+        witnesses.set(0, Mode::SlowFork);
+        let adding = async {
+            for i in 1_u64.. {
+                let _the_log_may_have_stopped = add(&log, &[&format!("n{i}=v")], None).await;
+                until(|| log.progress().published.0 > i).await;
+            }
+        };
+        let failed = tokio::time::timeout(PATIENCE, workers.failed());
+        let why = tokio::select! {
+            why = failed => why.unwrap(),
+            () = adding => unreachable!(),
+        };
+        assert!(why.contains("own signature"), "{why}");
     });
 }
 

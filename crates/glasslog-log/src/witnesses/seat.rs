@@ -160,8 +160,9 @@ impl Seat {
                     self.cosigned_at = Some(Instant::now());
                 }
             }
-            // Somebody has told it of a newer checkpoint of ours meanwhile.
-            Err(Refusal::Ahead(_) | Refusal::Inconsistent | Refusal::Holds(_)) if !current => {}
+            // Somebody has told it of a newer checkpoint of ours meanwhile; evidence is against every one of them.
+            Err(Refusal::Ahead(_) | Refusal::Inconsistent | Refusal::Holds(_))
+                if !current && heard.evidence.is_none() => {}
             Err(refusal) => self.refused(refusal, heard.evidence),
         }
     }
