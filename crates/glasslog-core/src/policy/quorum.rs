@@ -13,6 +13,14 @@ use crate::note::VerifierKey;
 /// The most ways in which one place of each witness can be chosen.
 const MAX_CHOICES: usize = 4096;
 
+/// How many distinct witnesses stand on these lines.
+pub(super) fn count_distinct(witnesses: &[PolicyWitness]) -> usize {
+    let mut distinct = identities(witnesses);
+    distinct.sort_unstable();
+    distinct.dedup();
+    distinct.len()
+}
+
 /// A rule as the policy's lines say it.
 #[derive(Clone, Debug)]
 pub(super) enum Rule {
@@ -76,10 +84,7 @@ impl Quorum {
         witnesses: &[PolicyWitness],
         quorum: Option<usize>,
     ) -> Result<Option<Quorum>, PolicyError> {
-        let mut distinct = identities(witnesses);
-        distinct.sort_unstable();
-        distinct.dedup();
-        let count = distinct.len();
+        let count = count_distinct(witnesses);
         let majority = if count == 0 { 0 } else { count / 2 + 1 };
         match quorum.unwrap_or(majority) {
             0 => Ok(None),
