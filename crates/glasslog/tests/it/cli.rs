@@ -99,6 +99,45 @@ fn config_check_says_who_said_what() {
     assert!(stdout.contains("writes need one of 1 token(s)"), "{stdout}");
 }
 
+/// What `serve` would refuse of witnesses is refused here too, without asking anybody, also of a log that is not made yet.
+#[test]
+fn config_check_judges_witnesses() {
+    let home = home();
+    let home = home.path();
+    let key = |name: &str| {
+        let (_, vkey, _) =
+            run(home, &["key", "new", name, "--type", "witness", "--out", &format!("{name}.key")]);
+        vkey.trim().to_owned()
+    };
+    let (a, b) = (key("a.example"), key("b.example"));
+    let check = |more: &[&str]| run(home, &[&["config", "check"], more].concat());
+    let two = format!("a=http://127.0.0.1:1={a},b=http://127.0.0.1:2/w/={b}");
+    let (code, told, stderr) = check(&["--external-witnesses", &two]);
+    assert_eq!((code, told.contains("2 witness(es): nothing is published")), (0, true), "{told} {stderr}");
+    assert!(check(&[]).1.contains("no witnesses"));
+    write(home, "policy", format!("log {}\nwitness a {a}\nquorum a\n", key_of_a_log(home)).as_bytes());
+    let secret = format!("a=http://u:pw@127.0.0.1:1={a}");
+    let wrong = two.replace(&b, "b.example+bar+baz");
+    for (settings, why) in [
+        (&["--external-witnesses", wrong.as_str()][..], "not 8 lower-case hex digits"),
+        (&["--external-witnesses", secret.as_str()], "the URL of witness a"),
+        (&["--external-witnesses", two.as_str(), "--witness-quorum", "3"], "there are 2"),
+        (&["--external-witnesses", two.as_str(), "--witness-quorum", "1"], "ALLOW_DISJOINT_QUORUMS"),
+        (&["--policy", "policy"], "give each witness line its URL"),
+        (&["--policy", "absent"], "absent"),
+    ] {
+        let (code, _, stderr) = check(settings);
+        assert_eq!((code, stderr.contains(why)), (64, true), "{settings:?}: {stderr}");
+        assert_eq!((stderr.lines().count(), stderr.contains("pw@")), (1, false), "{stderr}");
+    }
+    assert!(!home.join("glasslog-data").exists(), "checking makes nothing");
+}
+
+fn key_of_a_log(home: &std::path::Path) -> String {
+    let (_, vkey, _) = run(home, &["key", "new", "log.example", "--out", "other.key"]);
+    vkey.trim().to_owned()
+}
+
 #[test]
 fn settings_of_later_releases_are_refused_not_ignored() {
     let home = home();
