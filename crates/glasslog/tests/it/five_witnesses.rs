@@ -165,7 +165,9 @@ fn a_log_whose_witnesses_are_away_waits_or_is_told_not_to() {
         refused.text().contains("confirmed") && refused.head.to_lowercase().contains("retry-after"),
         "{refused:?}"
     );
-    assert_eq!(log.get("/ready").status, 503);
+    let ready = log.get("/ready");
+    assert_eq!((ready.status, ready.text().contains("\"quorum\":false")), (503, true), "{ready:?}");
+    assert!(log.get("/metrics").text().contains("glasslog_quorum{log=\"log.example/five\"} 0"));
     log.stop();
 
     let log = town.spawn_log_with(home, &["--start-unconfirmed", "true"]);
