@@ -11,9 +11,10 @@ use crate::{
     output::{Output, Tone},
     serve::ServeArgs,
     settings::{
-        LogSettings, Settings,
+        LogSettings, Settings, WitnessFlags,
         layers::{Layer, Layers, Source},
         table::{Kind, Setting, TABLE},
+        witness::WitnessSettings,
     },
     witnesses,
 };
@@ -46,6 +47,10 @@ pub async fn run(command: ConfigCommand, out: &Output) -> Outcome {
     let ConfigCommand::Check(args) = command;
     let layers = args.serve.layers()?;
     let settings = Settings::resolve(&layers, args.serve.dir.as_deref()).or_exit(Exit::Usage)?;
+    // A witness of the same file, as the file alone describes it.
+    Layers::of_witness(&WitnessFlags::default(), &|_| None, args.serve.file())
+        .and_then(|layers| WitnessSettings::resolve(&layers, None))
+        .or_exit(Exit::Usage)?;
     let lines = explain(&layers, &settings);
     let width = lines.iter().map(|line| line.name.len()).max().unwrap_or_default();
     for line in &lines {

@@ -42,12 +42,7 @@ struct Report {
 /// state is unchanged then.
 pub async fn run(args: RecoverArgs, out: &Output) -> Outcome {
     let serve = ServeArgs { dir: Some(args.dir), config: args.config, settings: args.settings };
-    let settings = serve.resolve()?.logs;
-    let [settings] = &settings[..] else {
-        return Err(Failed::usage(
-            "the settings file has several logs; recover them one at a time, without it",
-        ));
-    };
+    let settings = &serve.one_log()?;
     if !settings.dir.is_dir() {
         return Err(Failed::usage(format!("{} is not a directory", settings.dir.display())));
     }

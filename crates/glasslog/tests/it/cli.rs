@@ -4,7 +4,7 @@ use assert_cmd::Command;
 use aws_lc_rs::digest::{SHA256, digest};
 use base64ct::Encoding;
 
-use crate::support::{glasslog, home, run, write};
+use crate::support::{Server, glasslog, home, run, write};
 
 #[test]
 fn usage_errors_are_64() {
@@ -131,6 +131,34 @@ fn config_check_judges_witnesses() {
         assert_eq!((stderr.lines().count(), stderr.contains("pw@")), (1, false), "{stderr}");
     }
     assert!(!home.join("glasslog-data").exists(), "checking makes nothing");
+    write(home, "both.toml", b"[witness]\nwitness_logs = \"a\"\n");
+    let (code, _, stderr) = check(&["--config", "both.toml"]);
+    assert_eq!((code, stderr.contains("WITNESS_LOGS")), (64, true), "{stderr}");
+}
+
+/// With several logs in the settings file, `--dir` says which one a command about one log means.
+#[test]
+fn one_of_several_logs_is_named_by_its_directory() {
+    let home = home();
+    let home = home.path();
+    let file = "[[log]]\nname = \"a\"\nlog_origin = \"log.example/a\"\ncheckpoint_interval = 864\n\n\
+                [[log]]\nname = \"b\"\ndir = \"elsewhere\"\nlog_origin = \"log.example/b\"\n";
+    for (dir, origin) in [("glasslog-data/a", "log.example/a"), ("elsewhere", "log.example/b")] {
+        Server::start(home, &["--dir", dir, "--log-origin", origin]).stop();
+    }
+    write(home, "glasslog.toml", file.as_bytes());
+    let (code, stanza, stderr) = run(home, &["log-stanza", "--dir", "glasslog-data/a"]);
+    assert_eq!((code, stanza.contains("vkey log.example/a+")), (0, true), "{stanza} {stderr}");
+    let (code, rotated, stderr) = run(home, &["key", "rotate", "--dir", "./elsewhere/"]);
+    assert_eq!((code, rotated.contains("log.example/b+")), (0, true), "{stderr}");
+    assert!(home.join("elsewhere/log-old.key").exists());
+    // It looks at that log, which needs no recovery.
+    let (code, _, stderr) = run(home, &["recover", "glasslog-data/a"]);
+    assert_eq!((code, stderr.contains("is not behind")), (5, true), "{stderr}");
+    for args in [&["log-stanza"][..], &["key", "rotate"], &["recover", "glasslog-data"]] {
+        let (code, _, stderr) = run(home, args);
+        assert_eq!((code, stderr.contains("glasslog-data/a, elsewhere")), (64, true), "{args:?}: {stderr}");
+    }
 }
 
 fn key_of_a_log(home: &std::path::Path) -> String {
