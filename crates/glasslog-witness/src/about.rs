@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use glasslog_core::note::VerifierKey;
+use glasslog_core::note::{Algorithm, VerifierKey};
 use glasslog_http::{
     answer::{Answer, json},
     page::{Escaped, html},
@@ -49,8 +49,7 @@ pub(crate) fn page(app: &App) -> Answer {
     let name = name(app);
     let url = about.submission_url.as_deref().unwrap_or("URL-OF-THIS-WITNESS");
     let monitoring = about.monitoring_url.as_deref().unwrap_or(url);
-    let keys: Vec<_> =
-        app.keys.iter().map(|key| format!("<code>{}</code>", Escaped(&key.to_string()))).collect();
+    let keys: Vec<_> = app.keys.iter().map(shown).collect();
     let policy = policy(&app.keys, url);
     let body = format!(
         "<h1>{name}</h1>\n\
@@ -79,6 +78,12 @@ pub(crate) fn page(app: &App) -> Answer {
     html(name, &body, SOFTWARE)
 }
 
+/// A key of 1,312 bytes would push everything else off the page.
+fn shown(key: &VerifierKey) -> String {
+    let class = if key.algorithm() == Algorithm::MlDsa44 { " class=\"long\"" } else { "" };
+    format!("<code{class}>{}</code>", Escaped(&key.to_string()))
+}
+
 /// The lines of a policy file that make these keys one witness, `w`.
 fn policy(keys: &[VerifierKey], url: &str) -> String {
     if let [key] = keys {
@@ -94,8 +99,9 @@ fn policy(keys: &[VerifierKey], url: &str) -> String {
 }
 
 fn lists(lists: &[String], interval: Option<Duration>) -> String {
+    // A list that is a file is its operator's own, and its path nobody else's business.
     if lists.is_empty() {
-        return "none".to_owned();
+        return if interval.is_some() { "its operator's own" } else { "none" }.to_owned();
     }
     let lists: Vec<_> = lists.iter().map(|list| Escaped(list).to_string()).collect();
     let every =
