@@ -64,7 +64,9 @@ pub async fn run(command: ConfigCommand, out: &Output) -> Outcome {
         (tokens, false) => format!("writes need one of {tokens} token(s)"),
     };
     out.line("");
-    out.line(format_args!("listens on {}: {writes}", settings.listen));
+    // On loopback the defaults above hold only when they are asked for.
+    let limit = if settings.rate.is_none() { "; no rate limit" } else { "" };
+    out.line(format_args!("listens on {}: {writes}{limit}", settings.listen));
     for log in &settings.logs {
         out.line(cosigning(log, out)?);
     }

@@ -114,7 +114,9 @@ fn config_check_judges_witnesses() {
     let two = format!("a=http://127.0.0.1:1={a},b=http://127.0.0.1:2/w/={b}");
     let (code, told, stderr) = check(&["--external-witnesses", &two]);
     assert_eq!((code, told.contains("2 witness(es): nothing is published")), (0, true), "{told} {stderr}");
-    assert!(check(&[]).1.contains("no witnesses"));
+    let (_, told, _) = check(&[]);
+    assert!(told.contains("no witnesses") && told.contains("no rate limit"), "{told}");
+    assert!(!check(&["--rate-limit-per-second", "5"]).1.contains("no rate limit"));
     write(home, "policy", format!("log {}\nwitness a {a}\nquorum a\n", key_of_a_log(home)).as_bytes());
     let secret = format!("a=http://u:pw@127.0.0.1:1={a}");
     let wrong = two.replace(&b, "b.example+bar+baz");
