@@ -308,7 +308,11 @@ fn what_next(tour: &Tour<'_>, out: &Output) {
     for (command, what) in [
         (format!("curl {url}/checkpoint"), "what the log has signed"),
         (format!("{program} fsck {url} --policy {policy}"), "every entry, tile and the root recomputed"),
-        (format!("{program} serve"), "a log that is yours to keep, in ./glasslog-data"),
+        // The demo goes on serving at the usual port.
+        (
+            format!("{program} serve --listen 127.0.0.1:0"),
+            "a log that is yours to keep, in ./glasslog-data, at any free port",
+        ),
         (format!("{program} witness"), "a witness for the logs of others, in ./glasslog-witness"),
     ] {
         out.line(format_args!("   {command}"));
