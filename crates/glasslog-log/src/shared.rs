@@ -355,7 +355,7 @@ impl Counters {
                 .cloned()
                 .or_else(|| self.unconfirmed().map(Arc::from))
                 .or_else(|| self.refused_lately()),
-            quorum: !self.without_quorum.load(Ordering::Acquire),
+            quorum: !self.without_quorum.load(Ordering::Acquire) && self.unconfirmed().is_none(),
             duplicates: self.duplicates.load(Ordering::Relaxed),
             commits: self.commits.load(Ordering::Relaxed),
             published_at_unix_s: (published_at_unix_s > 0).then_some(published_at_unix_s),

@@ -10,7 +10,7 @@ use crate::{
     logging,
     output::{Output, Tone},
     service::{Ended, Reloader, Served, Service},
-    settings::{DEFAULT_DIR, DEFAULT_FILE, SettingFlags, Settings, layers::Layers},
+    settings::{DEFAULT_DIR, DEFAULT_FILE, LogSettings, SettingFlags, Settings, layers::Layers},
     signals,
 };
 
@@ -35,9 +35,14 @@ impl ServeArgs {
     ///
     /// [`Failed`] with 64.
     pub fn layers(&self) -> Result<Layers, Failed> {
+        Layers::collect(&self.settings, &|name| std::env::var(name).ok(), self.file()).or_exit(Exit::Usage)
+    }
+
+    /// The settings file, if there is one.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
         let in_place = Path::new(DEFAULT_FILE);
-        let file = self.config.as_deref().or_else(|| in_place.exists().then_some(in_place));
-        Layers::collect(&self.settings, &|name| std::env::var(name).ok(), file).or_exit(Exit::Usage)
+        self.config.as_deref().or_else(|| in_place.exists().then_some(in_place))
     }
 
     /// What it comes to.
@@ -48,6 +53,34 @@ impl ServeArgs {
     pub fn resolve(&self) -> Result<Settings, Failed> {
         Settings::resolve(&self.layers()?, self.dir.as_deref()).or_exit(Exit::Usage)
     }
+
+    /// The one log that a command is about. When the settings file has several, `--dir` is the directory of the one that is
+    /// meant.
+    ///
+    /// # Errors
+    ///
+    /// [`Failed`] with 64, also when it is not clear which.
+    pub fn one_log(&self) -> Result<LogSettings, Failed> {
+        let layers = self.layers()?;
+        let several = layers.logs.len() > 1;
+        let base = self.dir.as_deref().filter(|_| !several);
+        let mut logs = Settings::resolve(&layers, base).or_exit(Exit::Usage)?.logs;
+        let meant = match &self.dir {
+            Some(dir) if several => logs.iter().position(|log| is_same_dir(&log.dir, dir)),
+            _ => (logs.len() == 1).then_some(0),
+        };
+        let dirs = logs.iter().map(|log| log.dir.display().to_string()).collect::<Vec<_>>().join(", ");
+        meant.map(|meant| logs.swap_remove(meant)).ok_or_else(|| {
+            Failed::usage(format!(
+                "the settings file has several logs; name the directory of one of them: {dirs}"
+            ))
+        })
+    }
+}
+
+fn is_same_dir(one: &Path, other: &Path) -> bool {
+    let resolved = |dir: &Path| dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
+    resolved(one) == resolved(other)
 }
 
 /// Runs until SIGTERM or SIGINT, then drains: what was acknowledged is integrated and published before it ends.
