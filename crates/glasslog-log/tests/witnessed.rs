@@ -23,6 +23,7 @@ use glasslog_core::{
     cosignature::VerifiedCosignature,
     note::{Algorithm, Ed25519Signer, SecretKey, Signer},
     policy::Policy,
+    tile::Edge,
 };
 use glasslog_log::{AddError, Log, Witnessing, Workers};
 use glasslog_store::{
@@ -576,5 +577,58 @@ fn what_was_acknowledged_without_a_quorum_is_published_after_a_kill() {
     });
     workers.stop().unwrap();
     drop(killed);
+    witnesses.assert_one_chain();
+}
+
+/// DESIGN §3, Start (b): a witness alone has seen a checkpoint that was recorded; the quorum that has not must not be enough to
+/// sign another one at its size while that witness is only slow.
+#[test]
+fn a_slow_witness_is_heard_before_anything_is_signed() {
+    let mut memory = Memory::new();
+    let witnesses = Witnesses::new(3);
+    let (log, workers) = open(&memory, &witnesses, 2);
+    runtime().block_on(async {
+        add_when_ready(&log, "a=1").await;
+        cosigned(&log, &witnesses, 1).await;
+        until(|| cosignatures(&log, &witnesses).len() == 3).await;
+    });
+    workers.stop().unwrap();
+    memory.restart();
+    let backup = Arc::new(memory.state.restarted());
+    let (log, workers) = open(&memory, &witnesses, 2);
+    runtime().block_on(async {
+        until(|| log.progress().refusing.is_none()).await;
+        (1..3).for_each(|witness| witnesses.set(witness, Mode::Down));
+        add(&log, &["b=1"], None).await.unwrap();
+        until(|| log.witnesses()[0].held == Some(TreeSize(2))).await;
+    });
+    workers.stop().unwrap();
+
+    let gone: Vec<String> = Edge::objects_at(TreeSize(2)).map(|path| path.to_string()).collect();
+    memory.stores.objects.remove(&gone).unwrap();
+    restore(&mut memory, &backup);
+    witnesses.show_checkpoints(true);
+    (1..3).for_each(|witness| witnesses.set(witness, Mode::Honest));
+    witnesses.hold();
+    witnesses.set(0, Mode::Hang);
+    witnesses.watch(&memory.stores);
+    let patient = Witnessing { timeout: PATIENCE, ..witnessing(&witnesses, 2) };
+    let (log, mut workers) = Log::open_witnessed(config(), memory.stores.clone(), patient).unwrap();
+    runtime().block_on(async {
+        until(|| (1..3).all(|witness| log.witnesses()[witness].has_cosigned)).await;
+        witnesses.release();
+        let adding = async {
+            loop {
+                let _refused = add(&log, &["c=1"], None).await;
+                tokio::task::yield_now().await;
+            }
+        };
+        let failed = tokio::time::timeout(PATIENCE, workers.failed());
+        let why: Arc<str> = tokio::select! {
+            why = failed => why.unwrap(),
+            () = adding => unreachable!(),
+        };
+        assert!(why.contains("own signature"), "{why}");
+    });
     witnesses.assert_one_chain();
 }

@@ -134,6 +134,11 @@ impl Seat {
         Task { witness: Arc::clone(&self.witness), offer, held: self.held }
     }
 
+    /// Whether it has been asked, whatever came of it.
+    pub(super) fn was_heard(&self) -> bool {
+        self.latency.is_some()
+    }
+
     /// Whether it asked to be left alone and the time has not come.
     pub(super) fn is_limited(&self, now: Instant) -> bool {
         self.limited_until.is_some_and(|until| until > now)

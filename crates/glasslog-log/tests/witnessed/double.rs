@@ -101,6 +101,11 @@ impl Witnesses {
         self.released.notify_all();
     }
 
+    /// Lets those that hang wait again.
+    pub(crate) fn hold(&self) {
+        self.state.lock().hanging_allowed = true;
+    }
+
     pub(crate) fn settings(&self) -> String {
         let setting = |n| format!("w{n}=http://w{n}.example={}", key(n).verifier_key());
         (0..self.count).map(setting).collect::<Vec<_>>().join(",")
