@@ -380,7 +380,8 @@ pub struct Progress {
     pub backlog_bytes: u64,
     /// Why adds would be refused now, if they would.
     pub refusing: Option<Arc<str>>,
-    /// Whether the newest recorded checkpoint has its policy's quorum, or the last one had it and this one has not waited long.
+    /// Whether the newest recorded checkpoint has its policy's quorum, or the last one had it and this one has not waited
+    /// long. At a start, not before a quorum has confirmed it.
     pub quorum: bool,
     /// Duplicates answered since the start.
     pub duplicates: u64,

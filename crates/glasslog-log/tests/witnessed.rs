@@ -276,7 +276,9 @@ fn a_public_checkpoint_below_the_quorum_is_said_to_be_that() {
     let mut memory = memory;
     memory.restart();
     (0..2).for_each(|witness| witnesses.set(witness, Mode::Down));
-    let (log, workers) = open(&memory, &witnesses, 2);
+    witnesses.watch(&memory.stores);
+    let at_once = Witnessing { start_unconfirmed: true, ..witnessing(&witnesses, 2) };
+    let (log, workers) = Log::open_witnessed(config(), memory.stores.clone(), at_once).unwrap();
     runtime().block_on(async {
         until(|| {
             assert!(log.progress().quorum);
