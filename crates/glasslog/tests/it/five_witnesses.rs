@@ -127,6 +127,10 @@ fn a_wholly_restored_log_is_refused_by_its_witnesses_and_recovered() {
         "{why}"
     );
 
+    // Who forgets to name the witnesses is reminded of them.
+    let (code, _, stderr) = run(home, &["recover", "log"]);
+    assert_eq!((code, stderr.contains("name them")), (64, true), "{stderr}");
+
     // Without the objects there is nothing to go on from, and nothing is pretended.
     let external = town.external.clone();
     let recover = ["recover", "log", "--external-witnesses", &external];
