@@ -209,7 +209,7 @@ impl Policy {
         &self.witnesses
     }
 
-    /// How many witnesses there are: lines whose keys share a name, or that share a URL, are one.
+    /// How many witnesses these are: those that share a name or a URL are one (FORMATS §5).
     #[must_use]
     pub fn distinct_witnesses(&self) -> usize {
         quorum::count_distinct(&self.witnesses)

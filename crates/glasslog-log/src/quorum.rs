@@ -25,11 +25,15 @@ pub(crate) struct Quorum {
     /// The reports that `tally` was made from.
     reports: Option<u64>,
     tally: Option<Tally>,
+    /// Whether the public checkpoint has the policy's quorum by itself: its cosignatures may be older than this process.
+    public_is_filled: bool,
     /// When the recorded checkpoint was first offered.
     offered_at: Option<Instant>,
+    /// Whether its wait had ended when it was last looked at.
+    saw_end_of_wait: bool,
     own: Option<OwnCosignatures>,
-    /// Whether anything has changed since the public checkpoint was last put together.
-    is_new: bool,
+    /// Whether anything has changed since the public checkpoint was last put in place.
+    pub(crate) is_new: bool,
     /// The newest time that a cosigner of our own has signed for, in seconds since 1970.
     own_time_s: u64,
 }
@@ -60,6 +64,7 @@ impl Publisher {
     /// Lets the witnesses be asked about the recorded checkpoint.
     pub(crate) fn offer(&mut self) -> Result<(), Failure> {
         self.quorum.offered_at = Some(Instant::now());
+        self.quorum.saw_end_of_wait = false;
         self.quorum.is_new = true;
         if let (Some(panel), Some(recorded)) = (&self.log.panel, &self.recorded) {
             let Recorded { size, text, note } = recorded.clone();
@@ -100,24 +105,27 @@ impl Publisher {
 
     /// Moments at which something is to be done though nobody reports: the end of the wait, a signature of our own.
     pub(crate) fn quorum_deadlines(&self) -> impl Iterator<Item = Instant> {
-        let end_of_wait = self.wait_ends_at().filter(|end| !self.is_public() && *end > Instant::now());
-        end_of_wait.into_iter().chain(self.own_refresh_at())
+        let end_of_wait = self.wait_ends_at().filter(|_| !self.quorum.saw_end_of_wait);
+        deadlines(self.is_public(), end_of_wait, self.own_refresh_at())
     }
 
     /// The recorded checkpoint as it may be public now, with its cosignatures; `None` while it has no quorum, and when it is
     /// public already and nothing is new.
     pub(crate) fn with_quorum(&mut self, recorded: &Recorded) -> Result<Option<Bytes>, Failure> {
         self.look_at_reports()?;
-        let is_public = self.is_public();
+        let (is_public, has_waited) = (self.is_public(), self.has_waited());
+        self.quorum.saw_end_of_wait = has_waited;
         let filled = self.quorum.tally.as_ref().is_none_or(|tally| tally.filled);
         // DESIGN §3, Publish: of a new log, size 0 becomes public without a quorum, and no other checkpoint does.
         let is_first = recorded.size == TreeSize::ZERO && self.public.is_none();
-        let may_be_seen = filled || is_public || (is_first && self.has_waited());
-        if !may_be_seen {
-            self.note_quorum(!self.has_waited());
+        // Until it has waited, what was said of the checkpoint before it holds.
+        let is_there = filled || (is_public && self.quorum.public_is_filled);
+        if is_there || has_waited {
+            self.note_quorum(is_there);
+        }
+        if !(filled || is_public || (is_first && has_waited)) {
             return Ok(None);
         }
-        self.note_quorum(filled || is_public);
         self.sign_for_ourselves(recorded)?;
         if is_public && !self.quorum.is_new {
             return Ok(None);
@@ -133,7 +141,6 @@ impl Publisher {
         let kept = kept.map_err(unreadable)?;
         let note =
             with_cosignatures(&recorded.note, kept.iter().chain(own).chain(others)).map_err(unreadable)?;
-        self.quorum.is_new = false;
         Ok(Some(Bytes::from(note)))
     }
 
@@ -152,6 +159,11 @@ impl Publisher {
             tracing::info!("a quorum of witnesses has confirmed the last recorded checkpoint");
             self.log.progress.set_unconfirmed(false);
         }
+        self.quorum.public_is_filled = tally.filled
+            || self.public.as_ref().filter(|_| self.is_public()).is_some_and(|public| {
+                let keys = self.log.config.signers.iter().map(|signer| signer.verifier_key().clone());
+                panel.is_filled_by(&public.note, &self.log.config.origin, &keys.collect::<Vec<_>>())
+            });
         (self.quorum.reports, self.quorum.tally) = (Some(reports), Some(tally));
         self.quorum.is_new = true;
         Ok(())
@@ -242,6 +254,39 @@ pub(crate) fn close_the_gate(
     }
 }
 
+/// When the publisher is to look again: never a moment that is past and at which nothing would be done, or it would not rest.
+/// The end of the wait counts until it has been seen, since it may pass between a look and the rest that follows.
+fn deadlines(
+    is_public: bool,
+    unseen_end_of_wait: Option<Instant>,
+    own_refresh_at: Option<Instant>,
+) -> impl Iterator<Item = Instant> {
+    // Nothing of ours signs what is not public.
+    unseen_end_of_wait.into_iter().chain(own_refresh_at.filter(|_| is_public))
+}
+
 fn unreadable(size: TreeSize, why: &dyn std::fmt::Display) -> Failure {
     Failure::Contradiction(format!("the recorded checkpoint of size {size} cannot be read: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// A log with a cosigner of its own and no quorum must rest, however long ago it signed for itself; and an end of the wait
+    /// that passed just after it was looked for must still wake the publisher.
+    #[test]
+    fn the_publisher_rests_until_something_can_be_done() {
+        let now = Instant::now();
+        let (past, later) =
+            (now.checked_sub(Duration::from_millis(1)).unwrap(), now + Duration::from_secs(9));
+        let next = |is_public, end, own| deadlines(is_public, end, own).min();
+        assert_eq!(next(false, None, Some(past)), None, "nothing of ours is signed while nothing is public");
+        assert_eq!(next(false, Some(later), Some(past)), Some(later));
+        assert_eq!(next(false, Some(past), None), Some(past), "nobody has seen it");
+        assert_eq!(next(true, None, Some(past)), Some(past));
+        assert_eq!(next(true, None, None), None);
+    }
 }

@@ -15,7 +15,7 @@ use std::{
 use bytes::Bytes;
 use glasslog_client::witness::{Cosigned, Refusal, Witness};
 use glasslog_core::{
-    checkpoint::Checkpoint,
+    checkpoint::{Checkpoint, VerifiedCheckpoint},
     note::{Signature, VerifierKey},
     policy::Policy,
 };
@@ -191,7 +191,10 @@ impl Panel {
         for seat in new {
             let asker = ask::Asker::new(Arc::clone(log), seat);
             let thread = crate::workers::spawn("witness client", log, move || asker.run())?;
-            panel.threads.lock().push(thread);
+            let mut threads = panel.threads.lock();
+            // Of witnesses that a policy has dropped: what is not joined keeps its stack.
+            threads.retain(|thread| !thread.is_finished());
+            threads.push(thread);
         }
         Ok(())
     }
@@ -243,6 +246,13 @@ impl Panel {
             held_up_until,
             contradiction: inner.contradiction(),
         }
+    }
+
+    /// Whether the cosignatures that `note` carries, a checkpoint of the log `origin` with `log_keys`, fill the quorum.
+    pub(crate) fn is_filled_by(&self, note: &[u8], origin: &str, log_keys: &[VerifierKey]) -> bool {
+        let policy = self.lock().policy.clone();
+        VerifiedCheckpoint::open_with_witnesses(note, origin, log_keys, &policy.witness_keys())
+            .is_ok_and(|opened| policy.evaluate(opened.cosignatures(), unix_time_s()).filled)
     }
 
     /// Whose failures keep the quorum away, in words.

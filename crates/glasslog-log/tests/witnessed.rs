@@ -5,8 +5,16 @@ mod common;
 #[path = "witnessed/double.rs"]
 mod double;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
+use bytes::Bytes;
 use common::*;
 use double::{Mode, Witnesses};
 use glasslog_core::{
@@ -17,7 +25,11 @@ use glasslog_core::{
     policy::Policy,
 };
 use glasslog_log::{AddError, Log, Witnessing, Workers};
-use glasslog_store::log_state::MemoryLogState;
+use glasslog_store::{
+    Objects,
+    log_state::MemoryLogState,
+    objects::{Existing, NewObject, ObjectError},
+};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -132,6 +144,33 @@ fn a_lost_quorum_stops_publication_and_nothing_else() {
     witnesses.assert_one_chain();
 }
 
+/// A quorum that is away is away: a checkpoint that has just been offered does not bring it back.
+#[test]
+fn a_lost_quorum_is_said_to_be_lost_until_it_is_there() {
+    let memory = Memory::new();
+    let witnesses = Witnesses::new(3);
+    let (log, workers) = open(&memory, &witnesses, 2);
+    runtime().block_on(async {
+        add_when_ready(&log, "a=1").await;
+        cosigned(&log, &witnesses, 1).await;
+        (0..3).for_each(|witness| witnesses.set(witness, Mode::Down));
+        add(&log, &["b=1"], None).await.unwrap();
+        until(|| !log.progress().quorum).await;
+        for i in 0..3 {
+            add(&log, &[&format!("n{i}=v")], None).await.unwrap();
+            until(|| {
+                assert!(!log.progress().quorum, "checkpoint {i} has no quorum either");
+                log.progress().recorded == log.progress().sequenced
+            })
+            .await;
+        }
+        (0..3).for_each(|witness| witnesses.set(witness, Mode::Honest));
+        cosigned(&log, &witnesses, 5).await;
+        until(|| log.progress().quorum).await;
+    });
+    workers.stop().unwrap();
+}
+
 /// "A slow witness does not hold up publication once the quorum is there"; its cosignature joins when it comes.
 #[test]
 fn a_late_cosignature_joins_the_public_checkpoint() {
@@ -205,6 +244,48 @@ fn a_witness_that_never_saw_the_log_confirms() {
     workers.stop().unwrap();
 }
 
+/// A checkpoint that is public without the quorum (a new log's first, or one from before there was a policy) does not pass for
+/// one that has it.
+#[test]
+fn a_public_checkpoint_below_the_quorum_is_said_to_be_that() {
+    let memory = Memory::new();
+    let witnesses = Witnesses::new(2);
+    (0..2).for_each(|witness| witnesses.set(witness, Mode::UnknownLog));
+    let (log, workers) = open(&memory, &witnesses, 2);
+    runtime().block_on(async {
+        assert!(cosigned(&log, &witnesses, 0).await.is_empty());
+        let asked = || {
+            log.witnesses().iter().flat_map(|witness| witness.answers.clone()).map(|(_, n)| n).sum::<u64>()
+        };
+        let before = asked();
+        until(|| asked() > before + 1).await;
+        until(|| !log.progress().quorum).await;
+        let before = asked();
+        until(|| {
+            assert!(!log.progress().quorum);
+            asked() > before
+        })
+        .await;
+        (0..2).for_each(|witness| witnesses.set(witness, Mode::Honest));
+        until(|| cosignatures(&log, &witnesses).len() == 2 && log.progress().quorum).await;
+    });
+    workers.stop().unwrap();
+
+    // What it has from a former process counts, without a word from anybody.
+    let mut memory = memory;
+    memory.restart();
+    (0..2).for_each(|witness| witnesses.set(witness, Mode::Down));
+    let (log, workers) = open(&memory, &witnesses, 2);
+    runtime().block_on(async {
+        until(|| {
+            assert!(log.progress().quorum);
+            log.witnesses().iter().all(|witness| witness.answers.iter().any(|(_, count)| *count > 1))
+        })
+        .await;
+    });
+    workers.stop().unwrap();
+}
+
 /// Invariant 6, judged by witnesses: a state that was restored from a backup stops before it signs anything.
 #[test]
 fn a_state_that_witnesses_know_to_be_behind_stops_the_log() {
@@ -224,6 +305,8 @@ fn a_state_that_witnesses_know_to_be_behind_stops_the_log() {
         runtime().block_on(async {
             add_when_ready(&log, "b=1").await;
             cosigned(&log, &witnesses, 2).await;
+            // Whichever of them will be asked must have seen it.
+            until(|| cosignatures(&log, &witnesses).len() == 3).await;
         });
         workers.stop().unwrap();
 
@@ -334,6 +417,69 @@ fn an_idle_log_refreshes_its_cosignatures() {
             |cosignatures: &[VerifiedCosignature]| cosignatures.iter().map(VerifiedCosignature::time).min();
         until(|| newest(&cosignatures(&log, &witnesses)) >= newest(&first).map(|time| time + 7)).await;
         assert_eq!(cosignatures(&log, &witnesses).len(), 2);
+    });
+    workers.stop().unwrap();
+}
+
+/// Objects on a disk that may be too full for another checkpoint.
+struct FullDisk {
+    objects: Arc<dyn Objects>,
+    is_full: AtomicBool,
+    refused: AtomicBool,
+}
+
+impl Objects for FullDisk {
+    fn create(&self, objects: &[NewObject], existing: Existing) -> Result<(), ObjectError> {
+        self.objects.create(objects, existing)
+    }
+
+    fn get(&self, path: &str, range: Option<Range<u64>>) -> Result<Option<Bytes>, ObjectError> {
+        self.objects.get(path, range)
+    }
+
+    fn remove(&self, paths: &[String]) -> Result<(), ObjectError> {
+        self.objects.remove(paths)
+    }
+
+    fn checkpoint(&self) -> Result<Option<Bytes>, ObjectError> {
+        self.objects.checkpoint()
+    }
+
+    fn swap_checkpoint(&self, expected: Option<&[u8]>, note: &[u8]) -> Result<(), ObjectError> {
+        if self.is_full.load(Ordering::Acquire) {
+            self.refused.store(true, Ordering::Release);
+            let source = std::io::Error::from(std::io::ErrorKind::StorageFull);
+            return Err(ObjectError::Full { path: "checkpoint".into(), source });
+        }
+        self.objects.swap_checkpoint(expected, note)
+    }
+}
+
+/// Invariant 7: a cosignature that finds the disk full joins the public checkpoint when there is room again.
+#[test]
+fn a_cosignature_outlasts_a_full_disk() {
+    let mut memory = Memory::new();
+    let disk = Arc::new(FullDisk {
+        objects: Arc::clone(&memory.stores.objects),
+        is_full: AtomicBool::new(false),
+        refused: AtomicBool::new(false),
+    });
+    memory.stores.objects = Arc::clone(&disk) as _;
+    let witnesses = Witnesses::new(3);
+    let (log, workers) = open(&memory, &witnesses, 2);
+    runtime().block_on(async {
+        add_when_ready(&log, "a=1").await;
+        cosigned(&log, &witnesses, 1).await;
+        witnesses.set(2, Mode::Hang);
+        add(&log, &["b=1"], None).await.unwrap();
+        cosigned(&log, &witnesses, 2).await;
+        until(|| cosignatures(&log, &witnesses).len() == 2).await;
+        disk.is_full.store(true, Ordering::Release);
+        witnesses.release();
+        until(|| disk.refused.load(Ordering::Acquire)).await;
+        disk.is_full.store(false, Ordering::Release);
+        until(|| cosignatures(&log, &witnesses).len() == 3).await;
+        assert_eq!(log.progress().published, TreeSize(2));
     });
     workers.stop().unwrap();
 }

@@ -46,8 +46,8 @@ const WRITES: &str = "POST";
 /// Long bodies that are read at once: 64 of half a megabyte.
 const LARGE_BODIES: usize = 64;
 
-/// Contradictions that are logged in full: so many at once, and as many in a day.
-const EVIDENCE_PER_DAY: u32 = 1000;
+/// Contradictions and the like that are logged in full: so many at once, and as many in a day.
+const REPORTS_PER_DAY: u32 = 1000;
 
 /// Everything that answering a request needs.
 pub(crate) struct App {
@@ -70,7 +70,7 @@ pub(crate) struct App {
     processors: Arc<Semaphore>,
     clients: Option<Limiter>,
     everyone: Option<Limiter>,
-    evidence: Budget,
+    reports: Budget,
     started: Instant,
     /// Whether `/metrics` is answered on the public listener.
     public_metrics: bool,
@@ -194,7 +194,7 @@ impl App {
             processors: Arc::new(Semaphore::new(processors)),
             clients: limits.client_rate.map(|rate| Limiter::new(rate, limits.rate_buckets)),
             everyone: limits.global_rate.map(|rate| Limiter::new(rate, 1)),
-            evidence: Budget::new(std::num::NonZeroU32::new(EVIDENCE_PER_DAY)),
+            reports: Budget::new(std::num::NonZeroU32::new(REPORTS_PER_DAY)),
             started: Instant::now(),
             limits,
         }
@@ -326,9 +326,9 @@ impl App {
         self.take(self.everyone.as_ref(), Client::Crowd, message)
     }
 
-    /// Whether a contradiction is to be logged in full.
-    pub(crate) fn admit_evidence(&self) -> bool {
-        self.evidence.take(self.started.elapsed()).is_ok()
+    /// Whether what others cause, and the operator should know, is to be logged in full.
+    pub(crate) fn admit_report(&self) -> bool {
+        self.reports.take(self.started.elapsed()).is_ok()
     }
 
     /// Forgets clients that have been idle long enough.

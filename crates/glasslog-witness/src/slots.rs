@@ -4,16 +4,31 @@ use std::{collections::HashMap, sync::Arc};
 
 use arc_swap::ArcSwapOption;
 use parking_lot::RwLock;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 use crate::state::Record;
 
+/// Decisions of one log that wait for each other; more than these would keep other logs from being decided on.
+const MAX_WAITING: usize = 256;
+
 /// One log.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Slot {
+    /// Room among those who wait for the lock.
+    pub(crate) waiting: Semaphore,
     /// Taken to decide, sign and commit. The snapshot is changed by its holder alone.
     pub(crate) deciding: Mutex<()>,
     record: ArcSwapOption<Record>,
+}
+
+impl Default for Slot {
+    fn default() -> Slot {
+        Slot {
+            waiting: Semaphore::new(MAX_WAITING),
+            deciding: Mutex::new(()),
+            record: ArcSwapOption::empty(),
+        }
+    }
 }
 
 impl Slot {

@@ -131,6 +131,10 @@ impl App {
             return Ok(Cosigned { lines, refreshed: true });
         }
         self.admit_log(&entry, held.is_some_and(|held| held.size == signed.checkpoint().size))?;
+        let _waiting = slot.waiting.try_acquire().map_err(|_| {
+            let message = "too many checkpoints of this log at once; try again";
+            Refusal::unavailable(message, Duration::from_secs(1))
+        })?;
         let _deciding = slot.deciding.lock().await;
         for _ in 0..MAX_ROUNDS {
             if let Some(cosigned) = self.cosign(&entry, &signed, &slot).await? {
@@ -187,6 +191,7 @@ impl App {
         let held = record.as_ref().map(|record| record.held);
         let cosign = self.judge(entry, signed, record.as_deref())?;
         let next = cosign.next;
+        self.note_lead(entry, next.time);
         let signers = self.signers.clone();
         let (note, cosignatures) = self.beside(move || cosign_with(&signers, cosign)).await??;
         let lines = cosignatures.iter().map(|line| format!("{line}\n")).collect();
@@ -213,6 +218,20 @@ impl App {
         }
     }
 
+    /// Times do not go back, so after a clock that was ahead they stand still; verifiers refuse what is far ahead of theirs.
+    fn note_lead(&self, entry: &Entry, time: u64) {
+        const MAX_LEAD_SECONDS: u64 = 300;
+        let lead = time.saturating_sub((self.clock)());
+        if lead > MAX_LEAD_SECONDS && self.admit_report() {
+            let origin = entry.log.keys.origin();
+            tracing::warn!(
+                origin,
+                lead_seconds = lead,
+                "the clock is behind the last cosignature, whose time is kept"
+            );
+        }
+    }
+
     /// What the log signed is evidence against it, for whoever reads the operator's log.
     fn note_contradiction(
         &self,
@@ -223,7 +242,7 @@ impl App {
     ) {
         const MAX_LOGGED_BYTES: usize = 16 << 10;
         self.metrics.contradicted(contradiction);
-        if !self.admit_evidence() {
+        if !self.admit_report() {
             return;
         }
         let bounded =

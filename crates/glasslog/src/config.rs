@@ -2,6 +2,8 @@
 
 mod online;
 
+use std::path::Path;
+
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
@@ -11,11 +13,12 @@ use crate::{
     output::{Output, Tone},
     serve::ServeArgs,
     settings::{
-        LogSettings, Settings, WitnessFlags,
+        LogSettings, Settings,
         layers::{Layer, Layers, Source},
-        table::{Kind, Setting, TABLE},
+        table::{Kind, Setting, TABLE, WITNESS_TABLE},
         witness::WitnessSettings,
     },
+    witness::WitnessArgs,
     witnesses,
 };
 
@@ -37,7 +40,7 @@ pub struct CheckArgs {
     pub serve: ServeArgs,
 }
 
-/// Takes the flags of `glasslog serve`, and says what it would run with.
+/// Takes the flags of `glasslog serve`, and says what it would run with; and a witness, if file or environment speak of one.
 ///
 /// # Errors
 ///
@@ -47,11 +50,8 @@ pub async fn run(command: ConfigCommand, out: &Output) -> Outcome {
     let ConfigCommand::Check(args) = command;
     let layers = args.serve.layers()?;
     let settings = Settings::resolve(&layers, args.serve.dir.as_deref()).or_exit(Exit::Usage)?;
-    // A witness of the same file, as the file alone describes it.
-    Layers::of_witness(&WitnessFlags::default(), &|_| None, args.serve.file())
-        .and_then(|layers| WitnessSettings::resolve(&layers, None))
-        .or_exit(Exit::Usage)?;
-    let lines = explain(&layers, &settings);
+    let mut lines = explain(&layers, &settings);
+    lines.extend(explain_witness(args.serve.config.as_deref())?);
     let width = lines.iter().map(|line| line.name.len()).max().unwrap_or_default();
     for line in &lines {
         let (name, from) =
@@ -151,6 +151,23 @@ fn explain(layers: &Layers, settings: &Settings) -> Vec<Line> {
         lines.push(Line { name, value: log.dir.display().to_string(), from: "where it lies".into() });
     }
     lines
+}
+
+/// What `glasslog witness` would be told by the same file and environment, if they speak of one.
+fn explain_witness(file: Option<&Path>) -> Result<Vec<Line>, Failed> {
+    let args = WitnessArgs { config: file.map(Path::to_owned), ..WitnessArgs::default() };
+    let layers = args.layers()?;
+    let spoken_of = !layers.file.is_empty() || layers.given.keys().any(|name| name.starts_with("WITNESS_"));
+    if !spoken_of {
+        return Ok(Vec::new());
+    }
+    let settings = WitnessSettings::resolve(&layers, None).or_exit(Exit::Usage)?;
+    let asked = [&layers.given, &layers.file];
+    let mut lines: Vec<Line> =
+        WITNESS_TABLE.iter().map(|setting| line(setting, "witness:", &asked)).collect();
+    let dir = settings.dir.display().to_string();
+    lines.push(Line { name: "witness:dir".into(), value: dir, from: "where it lies".into() });
+    Ok(lines)
 }
 
 fn line(setting: &Setting, log: &str, asked: &[&Layer]) -> Line {

@@ -43,8 +43,8 @@ struct Report {
 ///
 /// # Errors
 ///
-/// [`Failed`] with 64 for settings, 1 when entries or tiles do not hash to the public root, 5 for everything else; the
-/// state is unchanged then.
+/// [`Failed`] with 64 for settings, 1 when entries or tiles do not hash to the public root, 4 when a witness does not answer,
+/// 5 for everything else; the state is unchanged then.
 pub async fn run(args: RecoverArgs, out: &Output) -> Outcome {
     let serve = ServeArgs { dir: Some(args.dir), config: args.config, settings: args.settings };
     let settings = &serve.one_log()?;
@@ -54,11 +54,11 @@ pub async fn run(args: RecoverArgs, out: &Output) -> Outcome {
     let public = public_size(settings)?;
     let opened = log_dir::open(settings)?;
     let origin = opened.config.origin.clone();
-    let (timeout, told) = (settings.witnesses.timeout, out.clone());
+    let (asked, told) = (settings.witnesses.clone(), out.clone());
     let rebuilt = tokio::task::spawn_blocking(move || {
         let log_keys: Vec<_> = opened.config.signers.iter().map(|key| key.verifier_key().clone()).collect();
         let witnessed = match &opened.policy {
-            Some((policy, _)) => witnesses::largest_shown(policy, timeout, &log_keys, &told)?,
+            Some((policy, _)) => witnesses::largest_shown(policy, &asked, &log_keys, &told)?,
             None => None,
         };
         told.note("Reading every entry below the largest checkpoint …");

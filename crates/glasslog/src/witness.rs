@@ -43,17 +43,24 @@ pub struct WitnessArgs {
 }
 
 impl WitnessArgs {
-    /// What was given, and what it comes to.
+    /// What was given, by whom.
+    ///
+    /// # Errors
+    ///
+    /// [`Failed`] with 64.
+    pub fn layers(&self) -> Result<Layers, Failed> {
+        let in_place = Path::new(DEFAULT_FILE);
+        let file = self.config.as_deref().or_else(|| in_place.exists().then_some(in_place));
+        Layers::of_witness(&self.settings, &|name| std::env::var(name).ok(), file).or_exit(Exit::Usage)
+    }
+
+    /// What it comes to.
     ///
     /// # Errors
     ///
     /// [`Failed`] with 64.
     pub fn resolve(&self) -> Result<WitnessSettings, Failed> {
-        let in_place = Path::new(DEFAULT_FILE);
-        let file = self.config.as_deref().or_else(|| in_place.exists().then_some(in_place));
-        Layers::of_witness(&self.settings, &|name| std::env::var(name).ok(), file)
-            .and_then(|layers| WitnessSettings::resolve(&layers, self.dir.as_deref()))
-            .or_exit(Exit::Usage)
+        WitnessSettings::resolve(&self.layers()?, self.dir.as_deref()).or_exit(Exit::Usage)
     }
 }
 

@@ -6,7 +6,7 @@ use anyhow::Context;
 use glasslog_client::witness::{MAX_ANSWER_BYTES, Refusal, Witness};
 use glasslog_core::{
     checkpoint::VerifiedCheckpoint,
-    note::{Algorithm, VerifierKey},
+    note::{Algorithm, MAX_SIGNATURES, VerifierKey},
     policy::{LineProblem, Policy, PolicyError},
 };
 use glasslog_log::{Exchange, Received, Transport, Witnessing};
@@ -25,6 +25,10 @@ use crate::{
     output::Output,
     settings::WitnessSettings,
 };
+
+/// What a note has room for beside two keys of the log and two of its own cosigners: one line more, and the log itself could
+/// not read its public checkpoint any more.
+const MOST_WITNESS_KEYS: usize = MAX_SIGNATURES - 4;
 
 /// The policy that settings describe for a log with these keys (none yet: what depends on them is not checked), with its
 /// text; `None` when no witness is asked for.
@@ -50,6 +54,12 @@ pub fn policy(
         }
         (None, None) => return Ok(None),
     };
+    if policy.witnesses().len() > MOST_WITNESS_KEYS {
+        return Err(Failed::usage(format!(
+            "{} witness keys: a checkpoint with more than {MOST_WITNESS_KEYS} cosignatures is one that nobody reads",
+            policy.witnesses().len()
+        )));
+    }
     let reachable = |key: &VerifierKey| {
         policy.witnesses().iter().any(|witness| witness.key == *key && witness.url.is_some())
     };
@@ -196,24 +206,33 @@ pub fn witnessing(settings: &WitnessSettings, policy: (Policy, String)) -> Resul
 ///
 /// # Errors
 ///
-/// [`Failed`] as [`HttpTransport::new`].
+/// [`Failed`] as [`HttpTransport::new`]; with 4 when a witness does not answer, unless the settings say to go on unconfirmed.
 pub fn largest_shown(
     policy: &Policy,
-    timeout: Duration,
+    settings: &WitnessSettings,
     log_keys: &[VerifierKey],
     out: &Output,
 ) -> Result<Option<VerifiedCheckpoint>, Failed> {
     let transport = HttpTransport::new()?;
     let origin = log_keys.first().map_or("", VerifierKey::name);
     let mut largest: Option<VerifiedCheckpoint> = None;
+    let mut silent: Vec<String> = Vec::new();
     for witness in Witness::of_policy(policy) {
         let url = witness.monitoring_url(origin);
-        let shown = match transport.exchange(Exchange::Look { url: &url }, timeout) {
+        let shown = match transport.exchange(Exchange::Look { url: &url }, settings.timeout) {
             Ok(Received { status: 200, body, .. }) => {
                 VerifiedCheckpoint::open(&body, origin, log_keys).map_err(|why| why.to_string())
             }
-            Ok(Received { status, .. }) => Err(format!("it answers {status} for {url}")),
-            Err(refusal) => Err(refusal.to_string()),
+            Ok(Received { status, .. }) => {
+                if status == 429 || status >= 500 {
+                    silent.push(witness.name.clone());
+                }
+                Err(format!("it answers {status} for {url}"))
+            }
+            Err(refusal) => {
+                silent.push(witness.name.clone());
+                Err(refusal.to_string())
+            }
         };
         match shown {
             Ok(shown) => {
@@ -225,7 +244,18 @@ pub fn largest_shown(
             }
         }
     }
-    Ok(largest)
+    if silent.is_empty() || settings.start_unconfirmed {
+        return Ok(largest);
+    }
+    Err(Failed::new(
+        Exit::LogFailure,
+        format!(
+            "{} cannot be asked what they have seen of this log, and what is recovered without a larger checkpoint that they \
+             hold is a fork, with the objects of that checkpoint removed: run this again when they answer, or, if they have \
+             seen no more than the others, with --start-unconfirmed true",
+            silent.join(", ")
+        ),
+    ))
 }
 
 /// Reaches witnesses over HTTP with connections that are kept.
@@ -308,26 +338,43 @@ fn unreachable(error: reqwest::Error) -> Refusal {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::keys;
+    use glasslog_core::note::SecretKey;
 
-    fn vkey(name: &str, algorithm: Algorithm) -> VerifierKey {
-        keys::generate_of_type(name, algorithm).unwrap().verifier_key().clone()
+    use super::*;
+
+    fn vkey(name: &str, algorithm: Algorithm, seed: u8) -> VerifierKey {
+        SecretKey::from_seed(name, algorithm, &[seed; 32]).unwrap().verifier_key().clone()
     }
 
-    /// The independent judge is the reader of policy files: it must find the same quorum in the text.
+    #[test]
+    fn a_checkpoint_has_room_for_every_witness() {
+        let log_keys = [vkey("log.example", Algorithm::Ed25519, 255)];
+        let settings = |count: usize| {
+            let setting = |n: usize| {
+                let key = vkey(&format!("w{n}.example"), Algorithm::CosignatureV1, u8::try_from(n).unwrap());
+                format!("w{n}=http://w{n}.example={key}")
+            };
+            let external = (0..count).map(setting).collect::<Vec<_>>().join(",");
+            WitnessSettings { external: Some(external), ..WitnessSettings::default() }
+        };
+        assert!(policy(&settings(MOST_WITNESS_KEYS), &log_keys).unwrap().is_some());
+        let refused = policy(&settings(MOST_WITNESS_KEYS + 1), &log_keys).unwrap_err();
+        assert!(refused.error.to_string().contains("97 witness keys"), "{:#}", refused.error);
+    }
+
+    /// Verifiers take the policy from `/log.json`. The independent judge is the reader of policy files: it must find the same
+    /// quorum in the text.
     #[test]
     fn the_text_of_a_list_of_witnesses_asks_for_what_the_list_asks_for() {
-        let log = vkey("log.example", Algorithm::Ed25519);
-        let [a, b, c] = ["a.example", "b.example", "c.example"]
-            .map(|name| [Algorithm::CosignatureV1, Algorithm::MlDsa44].map(|kind| vkey(name, kind)));
-        let [[a4, a6], [b4, b6], [c4, _]] = [&a, &b, &c];
+        let log = vkey("log.example", Algorithm::Ed25519, 1);
+        let of = |name, seed| [seed, seed + 1].map(|seed| vkey(name, Algorithm::CosignatureV1, seed));
+        let [[a4, a5], [b4, b5], [c4, _]] = [of("a.example", 2), of("b.example", 4), of("c.example", 6)];
         for (settings, quorum) in [
-            (format!("a=http://a={a4},a=http://a={a6},b=http://b={b4},c=http://c={c4}"), None),
-            (format!("a=http://a={a4},a=http://a={a6},b=http://b={b4},c=http://c={c4}"), Some(2)),
-            (format!("a=http://a={a4},a=http://a={a6},b=http://b={b4},b=http://b={b6}"), None),
+            (format!("a=http://a={a4},a=http://a={a5},b=http://b={b4},c=http://c={c4}"), None),
+            (format!("a=http://a={a4},a=http://a={a5},b=http://b={b4},c=http://c={c4}"), Some(2)),
+            (format!("a=http://a={a4},a=http://a={a5},b=http://b={b4},b=http://b={b5}"), None),
             (format!("a=http://x={a4},b=http://x={b4},c=http://c={c4}"), Some(2)),
-            (format!("a=http://a={a4},a=http://a={a6},a-2=http://b={b4},external=http://c={c4}"), Some(3)),
+            (format!("a=http://a={a4},a=http://a={a5},a-2=http://b={b4},external=http://c={c4}"), Some(3)),
             (format!("a=http://a={a4}"), Some(0)),
         ] {
             let meant = Policy::from_settings(std::slice::from_ref(&log), &settings, quorum).unwrap();

@@ -13,14 +13,6 @@ use crate::note::VerifierKey;
 /// The most ways in which one place of each witness can be chosen.
 const MAX_CHOICES: usize = 4096;
 
-/// How many distinct witnesses stand on these lines.
-pub(super) fn count_distinct(witnesses: &[PolicyWitness]) -> usize {
-    let mut distinct = identities(witnesses);
-    distinct.sort_unstable();
-    distinct.dedup();
-    distinct.len()
-}
-
 /// A rule as the policy's lines say it.
 #[derive(Clone, Debug)]
 pub(super) enum Rule {
@@ -230,6 +222,14 @@ fn split(node: &Node, chosen: &[bool]) -> Split {
     }
 }
 
+/// How many witnesses the lines are of.
+pub(super) fn count_distinct(witnesses: &[PolicyWitness]) -> usize {
+    let mut distinct = identities(witnesses);
+    distinct.sort_unstable();
+    distinct.dedup();
+    distinct.len()
+}
+
 /// For each witness line, the first line that is the same witness: by key name, by its own name, by URL, or by way of others.
 fn identities(witnesses: &[PolicyWitness]) -> Vec<usize> {
     let mut identity_of: Vec<usize> = Vec::with_capacity(witnesses.len());
@@ -250,6 +250,11 @@ fn identities(witnesses: &[PolicyWitness]) -> Vec<usize> {
 }
 
 fn are_one(a: &PolicyWitness, b: &PolicyWitness) -> bool {
-    let same_url = a.url.is_some() && a.url == b.url;
+    let same_url = prefix(a).is_some() && prefix(a) == prefix(b);
     a.key.name() == b.key.name() || a.name == b.name || same_url
+}
+
+/// With or without a slash at the end, submissions go to the same place.
+fn prefix(witness: &PolicyWitness) -> Option<&str> {
+    witness.url.as_deref().map(|url| url.trim_end_matches('/'))
 }

@@ -225,7 +225,7 @@ fn keys_of_one_witness_count_once() {
     let (a, b, other) = (named("one.example", 1), named("one.example", 2), named("two.example", 3));
     let (far, near) = (named("near.example", 4), named("far.example", 5));
     let keys = format!(
-        "witness a {}\nwitness b {}\nwitness c {}\nwitness d {} https://w.example/\nwitness e {} https://w.example/\n",
+        "witness a {}\nwitness b {}\nwitness c {}\nwitness d {} https://w.example/\nwitness e {} https://w.example\n",
         a.verifier_key(),
         b.verifier_key(),
         other.verifier_key(),
@@ -316,6 +316,7 @@ fn external_witnesses() {
         policy.evaluate(&cosignatures, NOW).filled
     };
     assert_eq!([evaluate(&[0, 2]), evaluate(&[0, 1]), evaluate(&[1, 2])], [false, true, true]);
+    assert_eq!(policy.distinct_witnesses(), 2);
 
     assert_eq!((policy.witnesses().len(), policy.distinct_witnesses()), (3, 2));
 

@@ -41,7 +41,7 @@ pub(crate) const NOW: u64 = 1_700_000_000;
 const HANGS: Duration = Duration::from_secs(30);
 
 /// MTH and SUBPROOF of RFC 6962 §2.1, by their recursive definitions.
-fn root(leaves: &[Hash]) -> Hash {
+pub(crate) fn root(leaves: &[Hash]) -> Hash {
     match leaves {
         [] => Hash::EMPTY_ROOT,
         [leaf] => *leaf,
@@ -52,7 +52,7 @@ fn root(leaves: &[Hash]) -> Hash {
     }
 }
 
-fn subproof(old: usize, leaves: &[Hash], whole: bool) -> Vec<Hash> {
+pub(crate) fn subproof(old: usize, leaves: &[Hash], whole: bool) -> Vec<Hash> {
     if old == leaves.len() {
         return if whole { Vec::new() } else { vec![root(leaves)] };
     }
@@ -84,7 +84,7 @@ impl Log {
         KnownLog { keys, qpd: None, disabled: false, source: Source::Settings }
     }
 
-    fn leaves(fork: u8, size: u64) -> Vec<Hash> {
+    pub(crate) fn leaves(fork: u8, size: u64) -> Vec<Hash> {
         (0..size).map(|n| leaf_hash(format!("{} {n}", if n < 2 { 0 } else { fork }).as_bytes())).collect()
     }
 
@@ -182,7 +182,13 @@ impl Witness {
     }
 
     pub(crate) async fn client(&self) -> Client {
-        Client { stream: TcpStream::connect(self.address).await.unwrap(), buffer: Vec::new() }
+        self.try_client().await.unwrap()
+    }
+
+    /// `None` when the witness is gone.
+    pub(crate) async fn try_client(&self) -> Option<Client> {
+        let stream = TcpStream::connect(self.address).await.ok()?;
+        Some(Client { stream, buffer: Vec::new() })
     }
 
     pub(crate) async fn add(&self, body: &[u8]) -> Reply {

@@ -176,8 +176,10 @@ async fn read(place: &str) -> anyhow::Result<LogList> {
 async fn download(place: &str) -> anyhow::Result<Bytes> {
     // The last part of the address, below the rest of it.
     let url = Url::parse(place)?;
-    let name = url.as_str().rsplit_once('/').map_or("", |(_, name)| name);
+    let last = url.path().rsplit('/').next().unwrap_or_default();
+    let query = url.query().map_or(String::new(), |query| format!("?{query}"));
+    let name = format!("./{last}{query}");
     let source = HttpSource::new(url.join(".")?.as_str())?;
-    let fetched = tokio::time::timeout(LIST_TIMEOUT, source.get(name, MAX_LIST_BYTES)).await;
+    let fetched = tokio::time::timeout(LIST_TIMEOUT, source.get(&name, MAX_LIST_BYTES)).await;
     fetched.context("it does not arrive in time")??.context("there is no such file")
 }

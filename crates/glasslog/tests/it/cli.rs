@@ -169,6 +169,32 @@ fn key_of_a_log(home: &std::path::Path) -> String {
 }
 
 #[test]
+fn config_check_explains_a_witness_of_the_same_file() {
+    let home = home();
+    let (code, stdout, _) = run(home.path(), &["config", "check"]);
+    assert_eq!((code, stdout.contains("witness:")), (0, false), "nobody speaks of one");
+    let file =
+        "[witness]\ndir = \"w\"\nwitness_private_key = \"PRIVATE+KEY+s3cret\"\nrate_limit_per_second = 7\n";
+    write(home.path(), "glasslog.toml", file.as_bytes());
+    let (code, stdout, stderr) = run(home.path(), &["config", "check"]);
+    assert_eq!(code, 0, "{stderr}");
+    let told = |name: &str| {
+        let line =
+            stdout.lines().find(|line| line.split_whitespace().next() == Some(name)).unwrap_or_default();
+        line.split_whitespace().skip(1).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(told("witness:RATE_LIMIT_PER_SECOND"), "7 (glasslog.toml)");
+    assert_eq!(told("RATE_LIMIT_PER_SECOND"), "100 (default)");
+    assert_eq!(told("witness:LISTEN_ADDR"), "127.0.0.1:2026 (default)");
+    assert_eq!(told("witness:WITNESS_PRIVATE_KEY"), "(secret) (glasslog.toml)");
+    assert_eq!(told("witness:dir"), "w (where it lies)");
+    assert!(!stdout.contains("s3cret"), "{stdout}");
+    write(home.path(), "glasslog.toml", b"[witness]\nlog_origin = \"x\"\n");
+    let (code, _, stderr) = run(home.path(), &["config", "check"]);
+    assert_eq!((code, stderr.contains("log_origin is not a setting here")), (64, true), "{stderr}");
+}
+
+#[test]
 fn settings_of_later_releases_are_refused_not_ignored() {
     let home = home();
     for (name, value) in

@@ -103,7 +103,7 @@ fn a_log_with_five_witnesses_goes_on_whatever_two_of_them_do() {
 fn a_wholly_restored_log_is_refused_by_its_witnesses_and_recovered() {
     let home = home();
     let home = home.path();
-    let town = Town::new(home);
+    let mut town = Town::new(home);
     let log = town.start_log(home);
     let mut acknowledged = Vec::new();
     add(&log, &mut acknowledged, 5);
@@ -127,7 +127,8 @@ fn a_wholly_restored_log_is_refused_by_its_witnesses_and_recovered() {
     );
 
     // Without the objects there is nothing to go on from, and nothing is pretended.
-    let recover = ["recover", "log", "--external-witnesses", &town.external];
+    let external = town.external.clone();
+    let recover = ["recover", "log", "--external-witnesses", &external];
     let (code, _, stderr) = run(home, &recover);
     assert_eq!(code, 1, "{stderr}");
     assert!(stderr.contains("has seen size 10") && stderr.contains("tiles and checkpoint back"), "{stderr}");
@@ -135,6 +136,15 @@ fn a_wholly_restored_log_is_refused_by_its_witnesses_and_recovered() {
     // With them (another disk, a copy) the log goes on from the largest size that anyone has seen.
     std::fs::remove_dir_all(home.join("log/public")).unwrap();
     copy(&home.join("lost/public"), &home.join("log/public"));
+    // A checkpoint that only a witness holds, which does not answer now: to go on from the public one would remove the very
+    // objects that lead to the larger one.
+    std::fs::copy(home.join("backup/public/checkpoint"), home.join("log/public/checkpoint")).unwrap();
+    std::fs::remove_dir_all(home.join("log/state")).unwrap();
+    (0..4).for_each(|n| town.kill(n));
+    let (code, _, stderr) = run(home, &recover);
+    assert_eq!(code, 4, "{stderr}");
+    assert!(stderr.contains("w0") && stderr.contains("--start-unconfirmed"), "{stderr}");
+    (0..4).for_each(|n| town.revive(home, n));
     let (code, stdout, stderr) = run(home, &recover);
     assert_eq!(code, 0, "{stderr}");
     assert!(stdout.contains("size 10"), "{stdout}");
@@ -165,9 +175,7 @@ fn a_log_whose_witnesses_are_away_waits_or_is_told_not_to() {
         refused.text().contains("confirmed") && refused.head.to_lowercase().contains("retry-after"),
         "{refused:?}"
     );
-    let ready = log.get("/ready");
-    assert_eq!((ready.status, ready.text().contains("\"quorum\":false")), (503, true), "{ready:?}");
-    assert!(log.get("/metrics").text().contains("glasslog_quorum{log=\"log.example/five\"} 0"));
+    assert_eq!(log.get("/ready").status, 503);
     log.stop();
 
     let log = town.spawn_log_with(home, &["--start-unconfirmed", "true"]);

@@ -181,6 +181,35 @@ fn lists_are_read_at_the_start_and_on_sighup() {
     assert_eq!(submit(&witness, 0, &first).status, 403);
 }
 
+/// What the settings file says of logs is read again too: they come, go and change their keys as the operator says.
+#[test]
+fn the_settings_file_is_read_again_on_sighup() {
+    let home = home();
+    let home = home.path();
+    let log = Server::start(home, &[]);
+    let note = log.wait_for_size(0);
+    let settings = |logs: &str| {
+        let text = format!(
+            "checkpoint_interval = 5\n[witness]\nlisten_addr = \"127.0.0.1:0\"\nwitness_logs = [{logs}]\n"
+        );
+        write(home, "glasslog.toml", text.as_bytes());
+    };
+    settings("");
+    let witness = Server::witness(home, &[]);
+    let status = || submit(&witness, 0, &note).status;
+    assert_eq!(status(), 404);
+    settings(&format!("\"{}\"", log_flag(&log)));
+    witness.hang_up();
+    poll(|| (status() == 200).then_some(()));
+    write(home, "glasslog.toml", b"[witness]\nno_such = 1\n");
+    witness.hang_up();
+    poll(|| witness.stderr().contains("the old logs stay").then_some(()));
+    assert_eq!(status(), 200);
+    settings("");
+    witness.hang_up();
+    poll(|| (status() == 404).then_some(()));
+}
+
 #[test]
 fn a_list_comes_from_a_url_too() {
     let home = home();
@@ -189,13 +218,13 @@ fn a_list_comes_from_a_url_too() {
     let note = log.wait_for_size(0);
     let list = format!("logs/v0\n{}", stanza(home, &log, &[]));
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/lists/testing.txt?v=1", listener.local_addr().unwrap());
+    let url = format!("http://{}/lists/a:b.txt?v=1/2", listener.local_addr().unwrap());
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
             let mut head = [0; 1024];
             let read = std::io::Read::read(&mut stream, &mut head).unwrap_or(0);
-            assert!(head[..read].starts_with(b"GET /lists/testing.txt?v=1 HTTP/1.1\r\n"));
+            assert!(head[..read].starts_with(b"GET /lists/a:b.txt?v=1/2 HTTP/1.1\r\n"));
             let answer = format!(
                 "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{list}",
                 list.len()

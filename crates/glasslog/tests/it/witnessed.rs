@@ -131,6 +131,9 @@ fn verifiers_count_what_witnesses_cosigned() {
         assert_eq!(report["witnesses"], serde_json::json!(["one", "two"]), "{report}");
     }
     assert_eq!(run(home, &["fsck", &log.url, "--policy", "policy"]).0, 0);
+    let json: Value = serde_json::from_slice(&log.get("/log.json").body).unwrap();
+    let (code, _, stderr) = verify(json["policy"].as_str().unwrap());
+    assert_eq!(code, 0, "the policy that the log says it has, two keys each: {stderr}");
     let (_, stranger, _) = run(home, &["key", "new", "w.example", "--type", "witness", "--out", "w.key"]);
     assert_eq!(verify(&policy(&one.vkey, stranger.trim())).0, 4, "one that never cosigned");
 
