@@ -92,6 +92,8 @@ pub async fn run(args: ServeArgs, out: &Output) -> Outcome {
     let settings = args.resolve()?;
     logging::init(settings.log_format);
     let shutdown = signals::shutdown()?;
+    // From the beginning: whoever sends SIGHUP while a log recovers must not end it.
+    let hangup = signals::reread()?;
     let in_memory = settings.logs.iter().any(|log| log.state == crate::settings::values::StatePlace::Memory);
     let without_tokens = settings.api_keys.is_empty();
     let service = Service::start(settings).await?;
@@ -101,7 +103,7 @@ pub async fn run(args: ServeArgs, out: &Output) -> Outcome {
             "DATABASE_URL=sqlite::memory: keeps the log in memory; everything is gone when this process ends",
         );
     }
-    reread(args, service.reloader(), without_tokens)?;
+    reread(hangup, args, service.reloader(), without_tokens);
     let logs = service.logs.clone();
     for (log, ended) in logs.iter().zip(service.run(shutdown).await?) {
         farewell(log, ended, out);
@@ -159,8 +161,12 @@ fn farewell(log: &Served, ended: Ended, out: &Output) {
 }
 
 /// On SIGHUP reads tokens and witness policies again, from wherever they came. What cannot be read leaves the old ones.
-fn reread(args: ServeArgs, reloader: Reloader, without_tokens: bool) -> std::io::Result<()> {
-    let mut hangup = signals::reread()?;
+fn reread(
+    mut hangup: tokio::signal::unix::Signal,
+    args: ServeArgs,
+    reloader: Reloader,
+    without_tokens: bool,
+) {
     tokio::spawn(async move {
         while hangup.recv().await.is_some() {
             let (args, reloader) = (args.clone(), reloader.clone());
@@ -182,5 +188,4 @@ fn reread(args: ServeArgs, reloader: Reloader, without_tokens: bool) -> std::io:
             }
         }
     });
-    Ok(())
 }

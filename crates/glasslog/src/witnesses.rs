@@ -130,7 +130,6 @@ fn describe(policy: &Policy, log_keys: &[VerifierKey], quorum: Option<usize>) ->
         text += &format!("witness {name} {} {}\n", witness.key, witness.url.as_deref().unwrap_or_default());
         names.push(name);
     }
-    // Lines that are one witness count once, here as there.
     let threshold = quorum.unwrap_or(policy.distinct_witnesses() / 2 + 1);
     if policy.is_quorum_none() || threshold == 0 {
         return text + "quorum none\n";
@@ -346,6 +345,10 @@ mod tests {
         SecretKey::from_seed(name, algorithm, &[seed; 32]).unwrap().verifier_key().clone()
     }
 
+    fn new_vkey(name: &str, algorithm: Algorithm) -> VerifierKey {
+        crate::keys::generate_of_type(name, algorithm).unwrap().verifier_key().clone()
+    }
+
     #[test]
     fn a_checkpoint_has_room_for_every_witness() {
         let log_keys = [vkey("log.example", Algorithm::Ed25519, 255)];
@@ -362,19 +365,19 @@ mod tests {
         assert!(refused.error.to_string().contains("97 witness keys"), "{:#}", refused.error);
     }
 
-    /// Verifiers take the policy from `/log.json`. The independent judge is the reader of policy files: it must find the same
-    /// quorum in the text.
+    /// The independent judge is the reader of policy files: it must find the same quorum in the text.
     #[test]
     fn the_text_of_a_list_of_witnesses_asks_for_what_the_list_asks_for() {
-        let log = vkey("log.example", Algorithm::Ed25519, 1);
-        let of = |name, seed| [seed, seed + 1].map(|seed| vkey(name, Algorithm::CosignatureV1, seed));
-        let [[a4, a5], [b4, b5], [c4, _]] = [of("a.example", 2), of("b.example", 4), of("c.example", 6)];
+        let log = new_vkey("log.example", Algorithm::Ed25519);
+        let [a, b, c] = ["a.example", "b.example", "c.example"]
+            .map(|name| [Algorithm::CosignatureV1, Algorithm::MlDsa44].map(|kind| new_vkey(name, kind)));
+        let [[a4, a6], [b4, b6], [c4, _]] = [&a, &b, &c];
         for (settings, quorum) in [
-            (format!("a=http://a={a4},a=http://a={a5},b=http://b={b4},c=http://c={c4}"), None),
-            (format!("a=http://a={a4},a=http://a={a5},b=http://b={b4},c=http://c={c4}"), Some(2)),
-            (format!("a=http://a={a4},a=http://a={a5},b=http://b={b4},b=http://b={b5}"), None),
+            (format!("a=http://a={a4},a=http://a={a6},b=http://b={b4},c=http://c={c4}"), None),
+            (format!("a=http://a={a4},a=http://a={a6},b=http://b={b4},c=http://c={c4}"), Some(2)),
+            (format!("a=http://a={a4},a=http://a={a6},b=http://b={b4},b=http://b={b6}"), None),
             (format!("a=http://x={a4},b=http://x={b4},c=http://c={c4}"), Some(2)),
-            (format!("a=http://a={a4},a=http://a={a5},a-2=http://b={b4},external=http://c={c4}"), Some(3)),
+            (format!("a=http://a={a4},a=http://a={a6},a-2=http://b={b4},external=http://c={c4}"), Some(3)),
             (format!("a=http://a={a4}"), Some(0)),
         ] {
             let meant = Policy::from_settings(std::slice::from_ref(&log), &settings, quorum).unwrap();

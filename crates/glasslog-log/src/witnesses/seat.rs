@@ -134,6 +134,11 @@ impl Seat {
         Task { witness: Arc::clone(&self.witness), offer, held: self.held }
     }
 
+    /// Whether it has been asked, whatever came of it.
+    pub(super) fn was_heard(&self) -> bool {
+        self.latency.is_some()
+    }
+
     /// Whether it asked to be left alone and the time has not come.
     pub(super) fn is_limited(&self, now: Instant) -> bool {
         self.limited_until.is_some_and(|until| until > now)
@@ -160,8 +165,9 @@ impl Seat {
                     self.cosigned_at = Some(Instant::now());
                 }
             }
-            // Somebody has told it of a newer checkpoint of ours meanwhile.
-            Err(Refusal::Ahead(_) | Refusal::Inconsistent | Refusal::Holds(_)) if !current => {}
+            // Somebody has told it of a newer checkpoint of ours meanwhile; evidence is against every one of them.
+            Err(Refusal::Ahead(_) | Refusal::Inconsistent | Refusal::Holds(_))
+                if !current && heard.evidence.is_none() => {}
             Err(refusal) => self.refused(refusal, heard.evidence),
         }
     }
