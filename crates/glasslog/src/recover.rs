@@ -54,7 +54,7 @@ pub async fn run(args: RecoverArgs, out: &Output) -> Outcome {
     let public = public_checkpoint(settings)?;
     let opened = log_dir::open(settings)?;
     let origin = opened.config.origin.clone();
-    let witnessed = public.as_ref().is_some_and(|(_, note)| has_witnesses(note, &origin));
+    let witnessed = public.as_ref().is_some_and(|(_, note)| witnesses::have_cosigned(note, &origin));
     if witnessed && opened.policy.is_none() && !settings.witnesses.start_unconfirmed {
         return Err(Failed::usage(
             "witnesses have cosigned what is public, and may have seen more: name them (EXTERNAL_WITNESSES or --policy), or \
@@ -91,11 +91,6 @@ pub async fn run(args: RecoverArgs, out: &Output) -> Outcome {
 fn public_checkpoint(settings: &LogSettings) -> std::io::Result<Option<(TreeSize, Note)>> {
     let note = log_dir::public_checkpoint(settings)?.and_then(|note| Note::parse(&note).ok());
     Ok(note.and_then(|note| Some((Checkpoint::parse(note.text()).ok()?.size, note))))
-}
-
-/// Whether others than the log itself, whose keys are named as it is, have signed.
-fn has_witnesses(note: &Note, origin: &str) -> bool {
-    note.signatures().iter().any(|line| line.name() != origin)
 }
 
 /// `unseen` is a larger size than the public one, which a witness has seen: what is missing may be somewhere else.

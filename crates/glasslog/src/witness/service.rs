@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     exit::Failed,
-    keys::ML_DSA,
+    keys::{KEY_FILE, ML_DSA},
     service::{FILES_OF_THE_LOG, listen, open_files, reachable, until},
     settings::witness::WitnessSettings,
     signals,
@@ -175,6 +175,12 @@ fn open(settings: &WitnessSettings, accept_older_state: bool) -> Result<Opened, 
     let mark = |path: &Path| [path.as_os_str(), OsStr::new(".mark")].join(OsStr::new(""));
     let is_new =
         settings.database.as_ref().is_none_or(|path| !path.exists() && !Path::new(&mark(path)).exists());
+    if settings.dir.join(KEY_FILE).exists() {
+        return Err(Failed::usage(format!(
+            "{} is the directory of a log: give the witness one of its own with --dir",
+            settings.dir.display()
+        )));
+    }
     let lock = if settings.private_keys.is_none() {
         make(&settings.dir)?;
         Some(LockFile::acquire(&settings.dir.join("lock"))?)

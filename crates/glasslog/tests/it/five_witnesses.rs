@@ -189,6 +189,11 @@ fn a_log_whose_witnesses_are_away_waits_or_is_told_not_to() {
     assert!(log.stderr().contains("unconfirmed"), "{}", log.stderr());
     assert_eq!(log.add(b"second"), 1);
     log.stop();
+
+    // Settings that got lost are no reason to refuse, and to say so.
+    let log = Server::start(home, &["--dir", "log"]);
+    assert!(log.stderr().contains("starts without any"), "{}", log.stderr());
+    log.stop();
 }
 
 /// What `/ready` says of a witness's last answer.
