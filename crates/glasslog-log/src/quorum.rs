@@ -60,6 +60,16 @@ struct OwnCosignatures {
     signed_at: Instant,
 }
 
+impl Quorum {
+    /// At a start: what an own cosigner has said before, as `public` shows, must not be taken back by a clock that went back.
+    pub(crate) fn after(public: Option<&Public>, origin: &str) -> Quorum {
+        let lines = public.and_then(|public| cosignatures(&public.note).ok()).unwrap_or_default();
+        let own = lines.iter().filter(|line| line.name() == origin);
+        let times = own.filter_map(|line| line.bytes().first_chunk().map(|time| u64::from_be_bytes(*time)));
+        Quorum { own_time_s: times.max().unwrap_or(0), ..Quorum::default() }
+    }
+}
+
 impl Publisher {
     /// Lets the witnesses be asked about the recorded checkpoint.
     pub(crate) fn offer(&mut self) -> Result<(), Failure> {
@@ -115,6 +125,7 @@ impl Publisher {
         self.look_at_reports()?;
         let (is_public, has_waited) = (self.is_public(), self.has_waited());
         self.quorum.saw_end_of_wait = has_waited;
+        self.open_the_gate(has_waited);
         let filled = self.quorum.tally.as_ref().is_none_or(|tally| tally.filled);
         // DESIGN §3, Publish: of a new log, size 0 becomes public without a quorum, and no other checkpoint does.
         let is_first = recorded.size == TreeSize::ZERO && self.public.is_none();
@@ -141,7 +152,8 @@ impl Publisher {
         let kept = kept.map_err(unreadable)?;
         let note =
             with_cosignatures(&recorded.note, kept.iter().chain(own).chain(others)).map_err(unreadable)?;
-        Ok(Some(Bytes::from(note)))
+        self.quorum.is_new = self.public.as_ref().is_none_or(|public| public.note != note);
+        Ok(self.quorum.is_new.then(|| Bytes::from(note)))
     }
 
     /// Takes in what witnesses have said since the last look.
@@ -155,10 +167,6 @@ impl Publisher {
         if let Some(contradiction) = &tally.contradiction {
             self.heed(contradiction)?;
         }
-        if tally.confirmed && !self.may_sign() {
-            tracing::info!("a quorum of witnesses has confirmed the last recorded checkpoint");
-            self.log.progress.set_unconfirmed(false);
-        }
         self.quorum.public_is_filled = tally.filled
             || self.public.as_ref().filter(|_| self.is_public()).is_some_and(|public| {
                 let keys = self.log.config.signers.iter().map(|signer| signer.verifier_key().clone());
@@ -167,6 +175,20 @@ impl Publisher {
         (self.quorum.reports, self.quorum.tally) = (Some(reports), Some(tally));
         self.quorum.is_new = true;
         Ok(())
+    }
+
+    /// Lets the log sign once a quorum has confirmed what it goes on from, and everyone else has had the time to contradict: one
+    /// witness may hold a checkpoint, offered when the others were away, that no quorum has seen.
+    fn open_the_gate(&self, has_waited: bool) {
+        let confirmed = self
+            .quorum
+            .tally
+            .as_ref()
+            .is_some_and(|tally| tally.confirmed && (tally.all_heard || has_waited));
+        if confirmed && !self.may_sign() {
+            tracing::info!("a quorum of witnesses has confirmed the last recorded checkpoint");
+            self.log.progress.set_unconfirmed(false);
+        }
     }
 
     /// A witness knows of something else: either another process has gone on, or this state is behind.

@@ -130,6 +130,8 @@ pub(crate) struct Tally {
     pub(crate) lines: Vec<Signature>,
     /// Whether a quorum has confirmed what this process went on from.
     pub(crate) confirmed: bool,
+    /// Whether every witness has answered something, or failed to.
+    pub(crate) all_heard: bool,
     /// When the last of those that asked to be left alone may be asked again, if the quorum waits for them.
     pub(crate) held_up_until: Option<Instant>,
     /// What would be a fork of this log, if it is true.
@@ -191,7 +193,10 @@ impl Panel {
         for seat in new {
             let asker = ask::Asker::new(Arc::clone(log), seat);
             let thread = crate::workers::spawn("witness client", log, move || asker.run())?;
-            panel.threads.lock().push(thread);
+            let mut threads = panel.threads.lock();
+            // Of witnesses that a policy has dropped: what is not joined keeps its stack.
+            threads.retain(|thread| !thread.is_finished());
+            threads.push(thread);
         }
         Ok(())
     }
@@ -240,6 +245,7 @@ impl Panel {
             confirmed: inner
                 .policy
                 .is_filled_by(|key| inner.stands(key, |s| matches!(s, Standing::Confirmed))),
+            all_heard: inner.seats.iter().all(Seat::was_heard),
             held_up_until,
             contradiction: inner.contradiction(),
         }
@@ -305,6 +311,11 @@ impl Panel {
                 }
             }
         }
+    }
+
+    /// The newest checkpoint that was offered.
+    fn newest(&self) -> Option<Arc<Offer>> {
+        self.lock().offer.clone()
     }
 
     /// Notes what a witness answered.

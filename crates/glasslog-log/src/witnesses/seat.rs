@@ -63,7 +63,7 @@ pub(super) struct Task {
 
 /// What was heard.
 pub(super) struct Heard {
-    /// The size that it holds now, if that became known.
+    /// The size that it holds now, as far as is known after the conversation.
     pub(super) held: Option<TreeSize>,
     pub(super) answer: Result<Vec<Cosigned>, Refusal>,
     pub(super) evidence: Option<Evidence>,
@@ -134,6 +134,11 @@ impl Seat {
         Task { witness: Arc::clone(&self.witness), offer, held: self.held }
     }
 
+    /// Whether it has been asked, whatever came of it.
+    pub(super) fn was_heard(&self) -> bool {
+        self.latency.is_some()
+    }
+
     /// Whether it asked to be left alone and the time has not come.
     pub(super) fn is_limited(&self, now: Instant) -> bool {
         self.limited_until.is_some_and(|until| until > now)
@@ -142,7 +147,7 @@ impl Seat {
     /// Notes an answer. If a newer checkpoint has been offered meanwhile (`current` is false), it says nothing of that one.
     pub(super) fn note(&mut self, heard: Heard, current: bool) {
         self.latency = Some(heard.latency);
-        self.held = heard.held.or(self.held);
+        self.held = heard.held;
         let label = heard.answer.as_ref().map_or_else(Refusal::label, |_| "cosigned");
         *self.answers.entry(label).or_default() += 1;
         match heard.answer {
@@ -160,8 +165,9 @@ impl Seat {
                     self.cosigned_at = Some(Instant::now());
                 }
             }
-            // Somebody has told it of a newer checkpoint of ours meanwhile.
-            Err(Refusal::Ahead(_) | Refusal::Inconsistent | Refusal::Holds(_)) if !current => {}
+            // Somebody has told it of a newer checkpoint of ours meanwhile; evidence is against every one of them.
+            Err(Refusal::Ahead(_) | Refusal::Inconsistent | Refusal::Holds(_))
+                if !current && heard.evidence.is_none() => {}
             Err(refusal) => self.refused(refusal, heard.evidence),
         }
     }
