@@ -102,6 +102,93 @@ export function be64(value) {
 }
 
 /**
+ * @param {bigint} value 0 to 2^64 − 1
+ * @returns {Bytes} unsigned LEB128, as short as possible
+ */
+export function uv(value) {
+  const bytes = [];
+  for (let rest = value; ; rest >>= 7n) {
+    if (rest < 0x80n) return Uint8Array.of(...bytes, Number(rest));
+    bytes.push(Number(rest & 0x7fn) | 0x80);
+  }
+}
+
+/** Reads hostile bytes from the front; what is not there is refused before anything is made of its announced length. */
+export class Reader {
+  #at = 0;
+
+  /** @param {Uint8Array} bytes */
+  constructor(bytes) {
+    this.bytes = bytes;
+  }
+
+  /** How many bytes are left. */
+  get left() {
+    return this.bytes.length - this.#at;
+  }
+
+  /**
+   * @param {number | bigint} length
+   * @param {string} what names them in the refusal
+   * @returns {Bytes} a copy of the next bytes
+   */
+  take(length, what) {
+    check(length <= this.left, `${what} is cut off`);
+    this.#at += Number(length);
+    return Uint8Array.from(this.bytes.subarray(this.#at - Number(length), this.#at));
+  }
+
+  /**
+   * @param {string} what
+   * @returns {number} one byte
+   */
+  byte(what) {
+    return this.take(1, what)[0] ?? 0;
+  }
+
+  /**
+   * @param {string} what
+   * @returns {bigint} a number of 64 bits, most significant byte first
+   */
+  be64(what) {
+    return fromBe(this.take(8, what));
+  }
+
+  /**
+   * @param {string} what
+   * @returns {bigint} unsigned LEB128 of at most 64 bits, as short as possible
+   */
+  uv(what) {
+    let value = 0n;
+    for (let shift = 0n; ; shift += 7n) {
+      const byte = this.byte(what);
+      value |= BigInt(byte & 0x7f) << shift;
+      check(value < 1n << 64n && shift < 70n, `${what} needs more than 64 bits`);
+      if (byte < 0x80) {
+        check(byte !== 0 || shift === 0n, `${what} is not written as short as possible`);
+        return value;
+      }
+    }
+  }
+
+  /**
+   * @param {number} max
+   * @param {string} what
+   * @returns {Bytes} bytes with their length as uv before them
+   */
+  counted(max, what) {
+    const length = this.uv(what);
+    check(length <= max, `${what} has more than ${max} bytes`);
+    return this.take(length, what);
+  }
+
+  /** @param {string} what */
+  end(what) {
+    check(this.left === 0, `${what} has bytes after its end`);
+  }
+}
+
+/**
  * @param {string} text
  * @param {string} what names the number in the refusal
  * @returns {bigint} 0 to 2^64 − 1

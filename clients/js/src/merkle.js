@@ -105,6 +105,24 @@ export class CompactRange {
   size = 0n;
 
   /**
+   * @param {bigint} size
+   * @param {Bytes[]} roots of the complete subtrees that a tree of this size consists of, largest first
+   * @returns {CompactRange}
+   */
+  static of(size, roots) {
+    const range = new CompactRange();
+    for (let height = 63; height >= 0; height--) {
+      if (((size >> BigInt(height)) & 1n) === 0n) continue;
+      const hash = roots[range.#peaks.length];
+      check(hash, "there are fewer roots of subtrees than the size has 1 bits");
+      range.#peaks.push({ height, hash });
+    }
+    check(range.#peaks.length === roots.length, "there are more roots of subtrees than the size has 1 bits");
+    range.size = size;
+    return range;
+  }
+
+  /**
    * @param {Bytes} leaf a leaf hash
    * @returns {Promise<void>}
    */

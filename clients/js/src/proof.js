@@ -13,7 +13,8 @@ import { verifyCheckpoint } from "./policy.js";
 const MAGIC = "c2sp.org/tlog-proof@v1";
 // The path in a tree of 2^64 leaves.
 const MAX_HASHES = 64;
-const MAX_BYTES = 16 << 20;
+// A list of millions of indices, or the longest tail, with room to spare.
+const MAX_BYTES = 64 << 20;
 
 /**
  * A proof file as it was read: nothing is verified. `extra` is authenticated by nobody.
