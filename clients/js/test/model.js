@@ -134,7 +134,7 @@ export class ModelLog {
     return concat(uv(BigInt(index)), counted(this.entries[index]), uv(BigInt(hashes.length)), ...hashes);
   }
 
-  /** A lookup proof file; `parts` replaces parts of its extra data. */
+  /** A lookup proof file. `list` is { indices, start }, `entries` a list of indices; as bytes, these and all other `parts` replace what stands there. */
   async lookupFile({ index, pairs }, key, { list = null, entries = [], ...parts } = {}) {
     const { value, proof } = await trieProof(pairs, key);
     const tail = this.entries.slice(index + 1);
@@ -143,10 +143,10 @@ export class ModelLog {
       question: concat(Uint8Array.of(0), key),
       value: value ?? new Uint8Array(),
       trie: counted(proof),
-      list: value ? (list === null ? Uint8Array.of(0) : await listEnd(list.indices, list.start)) : new Uint8Array(),
+      list: value ? (list?.indices ? await listEnd(list.indices, list.start) : Uint8Array.of(0)) : new Uint8Array(),
       tail: concat(uv(BigInt(tail.length)), ...tail.map(counted)),
-      entries: value ? concat(uv(BigInt(entries.length)), ...(await Promise.all(entries.map((i) => this.given(i))))) : new Uint8Array(),
-      ...parts,
+      entries: value && Array.isArray(entries) ? concat(uv(BigInt(entries.length)), ...(await Promise.all(entries.map((i) => this.given(i))))) : new Uint8Array(),
+      ...Object.fromEntries(Object.entries({ list, entries, ...parts }).filter(([, part]) => part instanceof Uint8Array)),
     };
     return this.proofFile(index, concat(...Object.values(form)));
   }
