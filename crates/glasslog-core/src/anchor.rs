@@ -1,9 +1,9 @@
 //! The entries by which a log commits to its verifiable index, so far as every log must know them: bytes of anchor
 //! form and disavow entries are refused from submitters, always (FORMATS §2).
 
-use alloc::{format, vec::Vec};
+use alloc::{format, string::String, vec::Vec};
 
-use crate::json::{self, Kind, Member, Value};
+use crate::json::{self, Member, Value};
 use crate::{Hash, LeafIndex, TreeSize};
 
 /// The entry that commits to the index root `root` over the entries below `tree_size`; without a root, a void anchor.
@@ -31,18 +31,34 @@ pub fn disavow(positions: &[LeafIndex]) -> Vec<u8> {
     entry
 }
 
-/// Whether `entry` is canonical JSON with exactly the members `map_fn` (any string), `root` (null or 64 lower-case hex
-/// digits), `tree_size` (0 to 2^53 − 1), `type` `"vindex-root"` and `v` 1.
+/// What an entry of anchor form says; whether it is true is another question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Anchor {
+    /// The name of a map function.
+    pub map_fn: String,
+    /// The root of the index, or none: a void anchor.
+    pub root: Option<Hash>,
+    /// Its position in the log, if it is a right one; at most 2^53 − 1.
+    pub tree_size: TreeSize,
+}
+
+/// What `entry` says if it is of anchor form: canonical JSON with exactly the members `map_fn` (any string), `root` (null
+/// or 64 lower-case hex digits), `tree_size` (0 to 2^53 − 1), `type` `"vindex-root"` and `v` 1.
+#[must_use]
+pub fn parse_anchor(entry: &[u8]) -> Option<Anchor> {
+    let names = ["map_fn", "root", "tree_size", "type", "v"];
+    let [map_fn, root, tree_size, kind, version] = canonical_members(entry, names)?;
+    if kind.raw() != "\"vindex-root\"" || version.raw() != "1" {
+        return None;
+    }
+    let root = if root.is_null() { None } else { Some(hex_hash(&root)?) };
+    Some(Anchor { map_fn: map_fn.as_str()?.into(), root, tree_size: TreeSize(position(&tree_size)?) })
+}
+
+/// Whether `entry` is of anchor form, as [`parse_anchor`] says.
 #[must_use]
 pub fn is_anchor_form(entry: &[u8]) -> bool {
-    let names = ["map_fn", "root", "tree_size", "type", "v"];
-    canonical_members(entry, names).is_some_and(|[map_fn, root, tree_size, kind, version]| {
-        map_fn.kind() == Kind::String
-            && (root.is_null() || is_hex_hash(&root))
-            && is_position(&tree_size)
-            && kind.raw() == "\"vindex-root\""
-            && version.raw() == "1"
-    })
+    parse_anchor(entry).is_some()
 }
 
 /// Whether `entry` is canonical JSON with exactly the members `positions` (an array of integers from 0 to 2^53 − 1, any
@@ -50,7 +66,7 @@ pub fn is_anchor_form(entry: &[u8]) -> bool {
 #[must_use]
 pub fn is_disavow_form(entry: &[u8]) -> bool {
     canonical_members(entry, ["positions", "type", "v"]).is_some_and(|[positions, kind, version]| {
-        positions.as_array().is_some_and(|array| array.elements().all(|element| is_position(&element)))
+        positions.as_array().is_some_and(|array| array.elements().all(|element| position(&element).is_some()))
             && kind.raw() == "\"vindex-disavow\""
             && version.raw() == "1"
     })
@@ -69,15 +85,28 @@ fn canonical_members<'a, const N: usize>(entry: &'a [u8], names: [&str; N]) -> O
     if named { values.try_into().ok() } else { None }
 }
 
-fn is_hex_hash(value: &Value<'_>) -> bool {
-    let digits = value.raw().trim_matches('"');
-    value.kind() == Kind::String
-        && digits.len() == 2 * Hash::LEN
-        && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+fn hex_hash(value: &Value<'_>) -> Option<Hash> {
+    let digits = value.raw().strip_prefix('"')?.strip_suffix('"')?.as_bytes();
+    let mut hash = [0; Hash::LEN];
+    if digits.len() != 2 * Hash::LEN {
+        return None;
+    }
+    for (byte, pair) in hash.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = pair.iter().try_fold(0, |byte, digit| Some(byte << 4 | lower_hex_digit(*digit)?))?;
+    }
+    Some(Hash(hash))
 }
 
-fn is_position(value: &Value<'_>) -> bool {
-    value.as_integer().is_some_and(|position| position >= 0)
+fn lower_hex_digit(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    }
+}
+
+fn position(value: &Value<'_>) -> Option<u64> {
+    value.as_integer().and_then(|position| u64::try_from(position).ok())
 }
 
 #[cfg(test)]
@@ -103,6 +132,10 @@ mod tests {
             }
         }
         assert!(!is_anchor_form(&anchor("conda-1", None, TreeSize(1 << 53))));
+        for root in [Some(root), None] {
+            let said = Anchor { map_fn: "a\n\u{e9}".into(), root, tree_size: TreeSize(7) };
+            assert_eq!(parse_anchor(&anchor("a\n\u{e9}", root.as_ref(), TreeSize(7))), Some(said));
+        }
     }
 
     /// One thing changed in an anchor: it is an ordinary entry then.

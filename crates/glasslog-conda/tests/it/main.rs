@@ -8,6 +8,7 @@
 
 mod channels;
 mod fixtures;
+mod index;
 mod page;
 mod property;
 mod support;

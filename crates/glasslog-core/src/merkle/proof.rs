@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use super::CompactRange;
 use crate::{Hash, LeafIndex, TreeSize, hash::node_hash};
 
 /// The hashes from a leaf's sibling up to the root (RFC 9162 §2.1.3).
@@ -63,12 +64,38 @@ impl InclusionProof {
         if self.root(leaf, index, size)? == *root { Ok(()) } else { Err(ProofError::Root { size }) }
     }
 
+    /// The tree of the leaves before `index`, as the proof has it: the siblings on the left of the path are its perfect
+    /// subtrees. Only a proof that [`InclusionProof::verify`] accepted says anything.
+    ///
+    /// # Errors
+    ///
+    /// [`ProofError::IndexOutsideTree`] and [`ProofError::Length`].
+    pub fn before(&self, index: LeafIndex, size: TreeSize) -> Result<CompactRange, ProofError> {
+        let (inside, along_edge) = self.parts(index, size)?;
+        let left_inside = inside.iter().zip(0..).filter(|(_, height)| index.0 >> height & 1 == 1);
+        let from_the_leaf = left_inside.map(|(sibling, _)| sibling).chain(along_edge);
+        let mut hashes: Vec<Hash> = from_the_leaf.copied().collect();
+        hashes.reverse();
+        let got = hashes.len();
+        CompactRange::from_hashes(TreeSize(index.0), hashes)
+            .ok_or(ProofError::Length { expected: index.0.count_ones() as usize, got })
+    }
+
     /// The root of the only tree of `size` that the proof can be for, if `leaf` stands at `index`.
     ///
     /// # Errors
     ///
     /// [`ProofError::IndexOutsideTree`] and [`ProofError::Length`].
     pub fn root(&self, leaf: &Hash, index: LeafIndex, size: TreeSize) -> Result<Hash, ProofError> {
+        let (inside, along_edge) = self.parts(index, size)?;
+        let met = inside.iter().zip(0..).fold(*leaf, |hash, (sibling, height)| {
+            if index.0 >> height & 1 == 0 { node_hash(&hash, sibling) } else { node_hash(sibling, &hash) }
+        });
+        Ok(along_edge.iter().fold(met, |hash, left| node_hash(left, &hash)))
+    }
+
+    /// The siblings up to where the paths of this leaf and of the last one meet, and those above.
+    fn parts(&self, index: LeafIndex, size: TreeSize) -> Result<(&[Hash], &[Hash]), ProofError> {
         if !size.contains(index) {
             return Err(ProofError::IndexOutsideTree { index, size });
         }
@@ -76,11 +103,7 @@ impl InclusionProof {
         // above it the path runs along the right edge and has siblings to its left only, one for each 1 bit.
         let inner = u64::BITS - (index.0 ^ (size.0 - 1)).leading_zeros();
         let edge = index.0.checked_shr(inner).unwrap_or(0).count_ones();
-        let (inside, along_edge) = exact_split(&self.0, inner, edge)?;
-        let met = inside.iter().zip(0..).fold(*leaf, |hash, (sibling, height)| {
-            if index.0 >> height & 1 == 0 { node_hash(&hash, sibling) } else { node_hash(sibling, &hash) }
-        });
-        Ok(along_edge.iter().fold(met, |hash, left| node_hash(left, &hash)))
+        exact_split(&self.0, inner, edge)
     }
 }
 

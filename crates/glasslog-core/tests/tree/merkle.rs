@@ -248,3 +248,18 @@ proptest! {
         prop_assert!(!matches!(verdict, Err(ProofError::Length { .. })), "{verdict:?}");
     }
 }
+
+/// The left siblings of a leaf are the tree before it, at every index of every size.
+#[test]
+fn an_inclusion_proof_holds_the_tree_before_the_leaf() {
+    let judge = Entries::new(EXHAUSTIVE);
+    for n in 1..=EXHAUSTIVE {
+        for m in 0..n {
+            let before = InclusionProof(judge.path(m, n)).before(index(m), size(n)).unwrap();
+            assert_eq!((before.size(), before.root()), (size(m), judge.root(m)));
+            let longer = [judge.path(m, n), vec![Hash::EMPTY_ROOT]].concat();
+            assert!(InclusionProof(longer).before(index(m), size(n)).is_err());
+        }
+        assert!(InclusionProof::default().before(index(n), size(n)).is_err());
+    }
+}

@@ -1,0 +1,558 @@
+//! Proofs, for anybody and offline, that a log anchored a wrong index (vindex.md §9).
+
+use std::fmt;
+
+use glasslog_core::{
+    LeafIndex, MAX_ENTRY_BYTES, TreeSize,
+    anchor::{anchor, parse_anchor},
+    checkpoint::{CheckpointError, VerifiedCheckpoint},
+    hash::leaf_hash,
+    merkle::{InclusionProof, ProofError},
+    note::VerifierKey,
+    proof::TlogProof,
+};
+
+use crate::{
+    Absence, DecodeError, Key, MapFunction, Presence, TrieProofError, Value,
+    bytes::{Reader, put_sized, put_uv},
+    file::{
+        FileError, decode_absence, decode_given, decode_inclusion, decode_presence, put_given, put_inclusion,
+        put_presence,
+    },
+    keys_of,
+    list::element_hash,
+    lookup::{Given, MAX_ANCHOR},
+};
+
+const MAGIC: &[u8] = b"VIM1";
+
+/// A proof of misbehaviour: parsed, not verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MisbehaviourProof {
+    /// The checkpoint that the log signed, word for word.
+    pub checkpoint: String,
+    /// Where the anchor is.
+    pub anchor: LeafIndex,
+    /// Why it is there.
+    pub inclusion: InclusionProof,
+    /// What is wrong with it.
+    pub fault: Fault,
+}
+
+/// What is wrong with an anchor, or with the index that it commits to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The entry maps to the key, which is not in the index.
+    Omitted {
+        /// The key.
+        key: Key,
+        /// Why it is not there.
+        trie: Absence,
+        /// The entry.
+        entry: Given,
+    },
+    /// The list of a key is wrong.
+    List {
+        /// The key.
+        key: Key,
+        /// Its value in the index.
+        trie: Presence,
+        /// What is wrong with the list.
+        fault: ListFault,
+    },
+    /// The entry of anchor form is not where it says.
+    Misplaced {
+        /// It.
+        entry: Vec<u8>,
+    },
+    /// The entry of anchor form names another map function.
+    OtherMapFunction {
+        /// It.
+        entry: Vec<u8>,
+    },
+}
+
+/// What is wrong with the list of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListFault {
+    /// The entry maps to the key, and comes after the list's last.
+    Stale {
+        /// The entry.
+        entry: Given,
+    },
+    /// The entry maps to the key, and comes before the list's first.
+    SkippedFirst {
+        /// The entry.
+        entry: Given,
+        /// The list's first.
+        first: Element,
+    },
+    /// The entry maps to the key, and the list has nothing between two that it lies between.
+    Skipped {
+        /// The entry.
+        entry: Given,
+        /// The element below.
+        below: Element,
+        /// Its neighbour above.
+        above: Element,
+    },
+    /// The entry is in the list, and does not map to the key.
+    Foreign {
+        /// The entry.
+        entry: Given,
+        /// Where in the list.
+        element: Element,
+    },
+    /// The second is not above the first.
+    Disorder {
+        /// An element.
+        first: Element,
+        /// Its neighbour.
+        second: Element,
+    },
+    /// The final element is not `last`.
+    WrongLast {
+        /// The final element.
+        element: Element,
+    },
+    /// No list has such a value.
+    Impossible,
+}
+
+/// An element of a list, with its inclusion proof there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Element {
+    /// Where in the list, from 0.
+    pub position: u64,
+    /// The index that stands there.
+    pub index: LeafIndex,
+    /// Why it does.
+    pub inclusion: InclusionProof,
+}
+
+/// Why a file proves no misbehaviour.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MisbehaviourError {
+    /// The log did not sign the checkpoint.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The trie proof.
+    #[error("the trie proof proves nothing: {0}")]
+    Trie(#[from] TrieProofError),
+    /// The anchor.
+    #[error("the anchor is not proven to be at {anchor}: {error}")]
+    Anchor {
+        /// Where it is said to be.
+        anchor: LeafIndex,
+        /// Why it is not proven.
+        error: ProofError,
+    },
+    /// The entry.
+    #[error("the entry at {index} is not proven: {error}")]
+    Entry {
+        /// Where it is said to be.
+        index: LeafIndex,
+        /// Why it is not proven.
+        error: ProofError,
+    },
+    /// An element of the list.
+    #[error("the element at position {position} of the list is not proven: {error}")]
+    Element {
+        /// Where it is said to be.
+        position: u64,
+        /// Why it is not proven.
+        error: ProofError,
+    },
+    /// Everything is as it says, and there is nothing wrong with it.
+    #[error("what is shown is no misbehaviour: {0}")]
+    NoFault(&'static str),
+}
+
+/// In what way an index was proven wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Misbehaviour {
+    /// A key that an entry maps to is missing.
+    Omitted,
+    /// A list ends before an entry that belongs to it.
+    Stale,
+    /// A list passes over an entry that belongs to it.
+    Skipped,
+    /// A list holds an entry that does not belong to it.
+    Foreign,
+    /// A list does not ascend.
+    Disorder,
+    /// A value names another last element than its list has.
+    WrongLast,
+    /// No list has such a value.
+    Impossible,
+    /// An anchor names another position than its own.
+    Misplaced,
+    /// An anchor names another map function.
+    OtherMapFunction,
+}
+
+/// Misbehaviour that was verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProvenMisbehaviour {
+    checkpoint: VerifiedCheckpoint,
+    anchor: LeafIndex,
+    what: Misbehaviour,
+    key: Option<Key>,
+    entry: Option<LeafIndex>,
+}
+
+impl ProvenMisbehaviour {
+    /// The checkpoint by which the log committed to it.
+    #[must_use]
+    pub fn checkpoint(&self) -> &VerifiedCheckpoint {
+        &self.checkpoint
+    }
+
+    /// Where the wrong anchor is.
+    #[must_use]
+    pub fn anchor(&self) -> LeafIndex {
+        self.anchor
+    }
+
+    /// What is wrong.
+    #[must_use]
+    pub fn what(&self) -> Misbehaviour {
+        self.what
+    }
+
+    /// The key whose list is wrong; none where the anchor itself is.
+    #[must_use]
+    pub fn key(&self) -> Option<Key> {
+        self.key
+    }
+
+    /// The entry that the index contradicts, where it is one.
+    #[must_use]
+    pub fn entry(&self) -> Option<LeafIndex> {
+        self.entry
+    }
+}
+
+impl fmt::Display for Misbehaviour {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Misbehaviour::Omitted => "the index omits a key that an entry maps to",
+            Misbehaviour::Stale => "a list ends before an entry that belongs to it",
+            Misbehaviour::Skipped => "a list passes over an entry that belongs to it",
+            Misbehaviour::Foreign => "a list holds an entry that does not belong to it",
+            Misbehaviour::Disorder => "a list does not ascend",
+            Misbehaviour::WrongLast => "a value names another last element than its list has",
+            Misbehaviour::Impossible => "no list has the value that the index holds",
+            Misbehaviour::Misplaced => "an anchor names another position than its own",
+            Misbehaviour::OtherMapFunction => "an anchor names another map function",
+        })
+    }
+}
+
+impl fmt::Display for ProvenMisbehaviour {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, anchor at {}: {}", self.checkpoint.origin(), self.anchor, self.what)?;
+        if let Some(key) = self.key {
+            write!(f, "; key {key}")?;
+        }
+        self.entry.map_or(Ok(()), |entry| write!(f, "; entry {entry}"))
+    }
+}
+
+impl MisbehaviourProof {
+    /// Verifies that the log `origin`, whose keys are `log_keys` and whose index is of `map_fn`, signed this.
+    ///
+    /// # Errors
+    ///
+    /// [`MisbehaviourError`]; nothing is proven then.
+    pub fn verify(
+        &self,
+        origin: &str,
+        log_keys: &[VerifierKey],
+        map_fn: &dyn MapFunction,
+    ) -> Result<ProvenMisbehaviour, MisbehaviourError> {
+        let checkpoint = VerifiedCheckpoint::open(self.checkpoint.as_bytes(), origin, log_keys)?;
+        let anchored = self.anchor_entry(map_fn)?;
+        self.inclusion
+            .verify(&leaf_hash(&anchored), self.anchor, checkpoint.size(), checkpoint.root())
+            .map_err(|error| MisbehaviourError::Anchor { anchor: self.anchor, error })?;
+        let size = TreeSize(self.anchor.0);
+        let (what, key, entry) = match &self.fault {
+            Fault::Omitted { key, entry, .. } => {
+                check_maps(entry, key, true, size, map_fn, &checkpoint)?;
+                (Misbehaviour::Omitted, Some(*key), Some(entry.index))
+            }
+            Fault::List { key, trie, fault } => {
+                if let Some(entry) = fault.entry() {
+                    let belongs = !matches!(fault, ListFault::Foreign { .. });
+                    check_maps(entry, key, belongs, size, map_fn, &checkpoint)?;
+                }
+                let entry = fault.entry().map(|entry| entry.index);
+                (fault.check(&trie.value, size)?, Some(*key), entry)
+            }
+            Fault::Misplaced { entry } => {
+                let said = parse_anchor(entry).ok_or(NOT_ANCHOR_FORM)?;
+                fault(said.tree_size != size, "the anchor is where it says")?;
+                (Misbehaviour::Misplaced, None, None)
+            }
+            Fault::OtherMapFunction { entry } => {
+                let said = parse_anchor(entry).ok_or(NOT_ANCHOR_FORM)?;
+                fault(said.map_fn != map_fn.name(), "the anchor names the map function of this log")?;
+                (Misbehaviour::OtherMapFunction, None, None)
+            }
+        };
+        Ok(ProvenMisbehaviour { checkpoint, anchor: self.anchor, what, key, entry })
+    }
+
+    /// The bytes of the anchor: written here where it must be a right one, else as given.
+    fn anchor_entry(&self, map_fn: &dyn MapFunction) -> Result<Vec<u8>, MisbehaviourError> {
+        let root = match &self.fault {
+            Fault::Omitted { key, trie, .. } => trie.root(key)?,
+            Fault::List { key, trie, .. } => trie.root(key),
+            Fault::Misplaced { entry } | Fault::OtherMapFunction { entry } => return Ok(entry.clone()),
+        };
+        fault(self.anchor.0 <= MAX_ANCHOR, "no anchor can be so far")?;
+        Ok(anchor(map_fn.name(), Some(&root), TreeSize(self.anchor.0)))
+    }
+}
+
+const NOT_ANCHOR_FORM: MisbehaviourError = MisbehaviourError::NoFault("the entry is not of anchor form");
+
+fn fault(holds: bool, otherwise: &'static str) -> Result<(), MisbehaviourError> {
+    if holds { Ok(()) } else { Err(MisbehaviourError::NoFault(otherwise)) }
+}
+
+/// Checks that `entry` is in the log before the anchor, and that it maps to `key`, or does not.
+fn check_maps(
+    entry: &Given,
+    key: &Key,
+    belongs: bool,
+    size: TreeSize,
+    map_fn: &dyn MapFunction,
+    checkpoint: &VerifiedCheckpoint,
+) -> Result<(), MisbehaviourError> {
+    fault(size.contains(entry.index), "the entry does not come before the anchor")?;
+    let included = entry.check_inclusion(checkpoint);
+    included.map_err(|error| MisbehaviourError::Entry { index: entry.index, error })?;
+    let maps = keys_of(map_fn, &entry.entry).contains(key);
+    fault(maps || !belongs, "the entry does not map to the key")?;
+    fault(!maps || belongs, "the entry maps to the key")
+}
+
+impl ListFault {
+    fn entry(&self) -> Option<&Given> {
+        match self {
+            ListFault::Stale { entry }
+            | ListFault::SkippedFirst { entry, .. }
+            | ListFault::Skipped { entry, .. }
+            | ListFault::Foreign { entry, .. } => Some(entry),
+            ListFault::Disorder { .. } | ListFault::WrongLast { .. } | ListFault::Impossible => None,
+        }
+    }
+
+    /// Checks what is shown against `value`, which the index over `size` entries holds. The entry is proven already.
+    fn check(&self, value: &Value, size: TreeSize) -> Result<Misbehaviour, MisbehaviourError> {
+        match self {
+            ListFault::Stale { entry } => {
+                fault(value.last < entry.index, "the list reaches the entry")?;
+                Ok(Misbehaviour::Stale)
+            }
+            ListFault::SkippedFirst { entry, first } => {
+                first.check(value)?;
+                fault(first.position == 0, "the element is not the first")?;
+                fault(entry.index < first.index, "the entry does not come before the first element")?;
+                Ok(Misbehaviour::Skipped)
+            }
+            ListFault::Skipped { entry, below, above } => {
+                check_neighbours(below, above, value)?;
+                let between = below.index < entry.index && entry.index < above.index;
+                fault(between, "the entry does not lie between the elements")?;
+                Ok(Misbehaviour::Skipped)
+            }
+            ListFault::Foreign { entry, element } => {
+                element.check(value)?;
+                fault(element.index == entry.index, "the element is another entry")?;
+                Ok(Misbehaviour::Foreign)
+            }
+            ListFault::Disorder { first, second } => {
+                check_neighbours(first, second, value)?;
+                fault(first.index >= second.index, "the elements ascend")?;
+                Ok(Misbehaviour::Disorder)
+            }
+            ListFault::WrongLast { element } => {
+                element.check(value)?;
+                fault(
+                    value.count.checked_sub(1) == Some(element.position),
+                    "the element is not the final one",
+                )?;
+                fault(element.index != value.last, "the final element is last")?;
+                Ok(Misbehaviour::WrongLast)
+            }
+            ListFault::Impossible => {
+                fault(!value.is_possible_at(size), "the value is possible")?;
+                Ok(Misbehaviour::Impossible)
+            }
+        }
+    }
+}
+
+impl Element {
+    /// Checks that it is in the list that has `value`.
+    fn check(&self, value: &Value) -> Result<(), MisbehaviourError> {
+        let (position, size) = (LeafIndex(self.position), TreeSize(value.count));
+        self.inclusion
+            .verify(&element_hash(self.index), position, size, &value.root)
+            .map_err(|error| MisbehaviourError::Element { position: self.position, error })
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Element, DecodeError> {
+        let position = reader.uv()?;
+        let index = LeafIndex(reader.be64("an index of 8 bytes")?);
+        Ok(Element { position, index, inclusion: decode_inclusion(reader)? })
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        put_uv(out, self.position);
+        out.extend_from_slice(&self.index.0.to_be_bytes());
+        put_inclusion(out, &self.inclusion);
+    }
+}
+
+fn check_neighbours(first: &Element, second: &Element, value: &Value) -> Result<(), MisbehaviourError> {
+    first.check(value)?;
+    second.check(value)?;
+    fault(first.position.checked_add(1) == Some(second.position), "the elements are not neighbours")
+}
+
+impl MisbehaviourProof {
+    /// Reads a file.
+    ///
+    /// # Errors
+    ///
+    /// [`FileError`] for whatever [`MisbehaviourProof::to_text`] would not write back byte for byte.
+    pub fn parse(file: &[u8]) -> Result<MisbehaviourProof, FileError> {
+        let proof = TlogProof::parse(file)?;
+        let extra = proof.extra.ok_or(FileError::NoExtra)?;
+        let mut reader = Reader::new(&extra);
+        let magic = reader.error("VIM1");
+        if reader.take(MAGIC.len(), "VIM1")? != MAGIC {
+            return Err(magic.into());
+        }
+        let fault = Fault::decode(&mut reader)?;
+        reader.finish()?;
+        let (checkpoint, anchor) = (proof.checkpoint, proof.index);
+        Ok(MisbehaviourProof { checkpoint, anchor, inclusion: InclusionProof(proof.hashes), fault })
+    }
+
+    /// The proof as a file.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let mut extra = MAGIC.to_vec();
+        self.fault.encode(&mut extra);
+        let (hashes, checkpoint) = (self.inclusion.0.clone(), self.checkpoint.clone());
+        TlogProof { index: self.anchor, hashes, extra: Some(extra), checkpoint }.to_text()
+    }
+}
+
+impl Fault {
+    fn decode(reader: &mut Reader<'_>) -> Result<Fault, DecodeError> {
+        let refused = reader.error("a fault from 1 to 9");
+        match reader.byte("a fault")? {
+            1 => {
+                let (key, trie) = (reader.key()?, decode_absence(reader)?);
+                Ok(Fault::Omitted { key, trie, entry: decode_given(reader)? })
+            }
+            number @ 2..=7 => {
+                let (key, trie) = (reader.key()?, decode_presence(reader)?);
+                Ok(Fault::List { key, trie, fault: ListFault::decode(number, reader)? })
+            }
+            8 => Ok(Fault::Misplaced { entry: decode_entry(reader)? }),
+            9 => Ok(Fault::OtherMapFunction { entry: decode_entry(reader)? }),
+            _ => Err(refused),
+        }
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.push(match self {
+            Fault::Omitted { .. } => 1,
+            Fault::List { fault, .. } => fault.number(),
+            Fault::Misplaced { .. } => 8,
+            Fault::OtherMapFunction { .. } => 9,
+        });
+        match self {
+            Fault::Omitted { key, trie, entry } => {
+                out.extend_from_slice(&key.0);
+                put_sized(out, &trie.encode());
+                put_given(out, entry);
+            }
+            Fault::List { key, trie, fault } => {
+                out.extend_from_slice(&key.0);
+                put_presence(out, trie);
+                fault.encode(out);
+            }
+            Fault::Misplaced { entry } | Fault::OtherMapFunction { entry } => put_sized(out, entry),
+        }
+    }
+}
+
+fn decode_entry(reader: &mut Reader<'_>) -> Result<Vec<u8>, DecodeError> {
+    reader.sized(MAX_ENTRY_BYTES, "an entry of at most 65,535 bytes").map(<[u8]>::to_vec)
+}
+
+impl ListFault {
+    fn number(&self) -> u8 {
+        match self {
+            ListFault::Stale { .. } => 2,
+            ListFault::SkippedFirst { .. } | ListFault::Skipped { .. } => 3,
+            ListFault::Foreign { .. } => 4,
+            ListFault::Disorder { .. } => 5,
+            ListFault::WrongLast { .. } => 6,
+            ListFault::Impossible => 7,
+        }
+    }
+
+    /// Of a number from 2 to 7.
+    fn decode(number: u8, reader: &mut Reader<'_>) -> Result<ListFault, DecodeError> {
+        Ok(match number {
+            2 => ListFault::Stale { entry: decode_given(reader)? },
+            3 => {
+                let entry = decode_given(reader)?;
+                let refused = reader.error("one element or two");
+                let elements = reader.byte("one element or two")?;
+                let first = Element::decode(reader)?;
+                match elements {
+                    1 => ListFault::SkippedFirst { entry, first },
+                    2 => ListFault::Skipped { entry, below: first, above: Element::decode(reader)? },
+                    _ => return Err(refused),
+                }
+            }
+            4 => ListFault::Foreign { entry: decode_given(reader)?, element: Element::decode(reader)? },
+            5 => ListFault::Disorder { first: Element::decode(reader)?, second: Element::decode(reader)? },
+            6 => ListFault::WrongLast { element: Element::decode(reader)? },
+            _ => ListFault::Impossible,
+        })
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        if let Some(entry) = self.entry() {
+            put_given(out, entry);
+        }
+        match self {
+            ListFault::SkippedFirst { first, .. } => {
+                out.push(1);
+                first.encode(out);
+            }
+            ListFault::Skipped { below, above, .. } => {
+                out.push(2);
+                below.encode(out);
+                above.encode(out);
+            }
+            ListFault::Disorder { first, second } => {
+                first.encode(out);
+                second.encode(out);
+            }
+            ListFault::Foreign { element, .. } | ListFault::WrongLast { element } => element.encode(out),
+            ListFault::Stale { .. } | ListFault::Impossible => {}
+        }
+    }
+}

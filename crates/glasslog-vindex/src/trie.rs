@@ -1,0 +1,99 @@
+//! The trie over the keys (vindex.md §4): binary, path-compressed, its shape a function of the set of keys alone.
+//!
+//! Nothing here holds a trie. Its root comes out of one pass over the sorted pairs ([`RootBuilder`]), and so does every
+//! sibling of a proof.
+
+mod proof;
+
+pub use proof::{Absence, Presence, Proof, Step, Steps, TrieProofError, prove};
+
+use glasslog_core::Hash;
+use sha2::{Digest, Sha256};
+
+use crate::{Key, Value, bytes::put_uv};
+
+/// The hash of one pair: `SHA-256(0x00 ‖ uv(32) ‖ key ‖ uv(48) ‖ value)`.
+#[must_use]
+pub fn leaf(key: &Key, value: &Value) -> Hash {
+    let mut preimage = Vec::with_capacity(3 + Key::LEN + Value::LEN);
+    preimage.push(0);
+    put_leaf(&mut preimage, key, value);
+    Hash(Sha256::digest(preimage).into())
+}
+
+/// The hash of the node whose children differ at `bit`: `SHA-256(0x01 ‖ uv(bit) ‖ left ‖ right)`.
+#[must_use]
+pub fn inner(bit: u8, left: &Hash, right: &Hash) -> Hash {
+    let mut preimage = Vec::with_capacity(3 + 2 * Hash::LEN);
+    preimage.push(1);
+    put_uv(&mut preimage, bit.into());
+    preimage.extend_from_slice(left.as_bytes());
+    preimage.extend_from_slice(right.as_bytes());
+    Hash(Sha256::digest(preimage).into())
+}
+
+/// Appends `uv(32) ‖ key ‖ uv(48) ‖ value`.
+fn put_leaf(out: &mut Vec<u8>, key: &Key, value: &Value) {
+    put_uv(out, Key::LEN as u64);
+    out.extend_from_slice(&key.0);
+    put_uv(out, Value::LEN as u64);
+    out.extend_from_slice(&value.to_bytes());
+}
+
+/// A key that is not above the one before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("key {next} follows {last}; keys must ascend, each once")]
+pub struct KeysNotAscending {
+    /// The last key.
+    pub last: Key,
+    /// The one that was to follow.
+    pub next: Key,
+}
+
+/// Computes the root of a trie from its pairs, in ascending order of their keys, in memory for one path.
+#[derive(Clone, Debug, Default)]
+pub struct RootBuilder {
+    /// The inner nodes that lack their right child, from the top: bits strictly ascend.
+    open: Vec<(u8, Hash)>,
+    last: Option<(Key, Hash)>,
+}
+
+impl RootBuilder {
+    /// Of no pairs yet.
+    #[must_use]
+    pub fn new() -> RootBuilder {
+        RootBuilder::default()
+    }
+
+    /// Adds a pair.
+    ///
+    /// # Errors
+    ///
+    /// [`KeysNotAscending`]; the pair is not added.
+    pub fn push(&mut self, key: Key, value: &Value) -> Result<(), KeysNotAscending> {
+        if let Some((last, hash)) = self.last {
+            let ascending = last.first_difference(&key).filter(|_| last < key);
+            let bit = ascending.ok_or(KeysNotAscending { last, next: key })?;
+            let left = self.close(bit, hash);
+            self.open.push((bit, left));
+        }
+        self.last = Some((key, leaf(&key, value)));
+        Ok(())
+    }
+
+    /// The root over all pairs; of none, [`Hash::EMPTY_ROOT`].
+    #[must_use]
+    pub fn finish(self) -> Hash {
+        let Some((_, last)) = self.last else { return Hash::EMPTY_ROOT };
+        self.open.iter().rev().fold(last, |right, (bit, left)| inner(*bit, left, &right))
+    }
+
+    /// Gives each open node below `bit` its right child, the first of which is `hash`.
+    fn close(&mut self, bit: u8, hash: Hash) -> Hash {
+        let mut right = hash;
+        while let Some((below, left)) = self.open.pop_if(|(open, _)| *open > bit) {
+            right = inner(below, &left, &right);
+        }
+        right
+    }
+}

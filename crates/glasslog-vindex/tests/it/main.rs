@@ -1,0 +1,13 @@
+//! Judged from outside: the spec page, vectors of another implementation, a naive model, and everything an attacker may try.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "clippy spares functions marked #[test], and not what they call"
+)]
+
+mod files;
+mod naive;
+mod page;
+mod shared;
+mod trie;
