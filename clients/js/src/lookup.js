@@ -32,12 +32,12 @@ const MAX_KIND_BYTES = 16;
  * }} Lookup
  */
 /**
- * What the log holds about a key, as of its checkpoint: `count` entries, the newest at `last` (null if none). `list` is the verified end of the
- * list, the hits of the tail included, null if it was not given. `entries` are verified entries of it, ascending; `disavowed` says that the
- * tail holds a word of the log about wrong anchors of its own, which should be reported.
+ * What the log holds about a key, as of its checkpoint: `count` entries, the newest at `last` (null if none). `newest` is as much of the end of
+ * their list as is known: its last `newest.length` indices, ascending. `entries` are verified entries of it, ascending; `disavowed` says that
+ * the tail holds a word of the log about wrong anchors of its own, which should be reported.
  * @typedef {{
- *   checkpoint: VerifiedCheckpoint, present: boolean, count: bigint, last: bigint | null,
- *   list: { start: bigint, elements: bigint[] } | null, entries: { index: bigint, bytes: Bytes }[], disavowed: boolean,
+ *   checkpoint: VerifiedCheckpoint, present: boolean, count: bigint, last: bigint | null, newest: bigint[],
+ *   entries: { index: bigint, bytes: Bytes }[], disavowed: boolean,
  * }} Answer
  */
 /** A question as a file holds it: a key, or the name that gives one. @typedef {{ key: Bytes } | { kind: string, name: string }} Question */
@@ -63,17 +63,16 @@ export async function verifyLookup(lookup, key, pins, when) {
   await verifyInclusion(anchor, index, checkpoint.size, hashes, checkpoint.root);
   await verifyTail(tail, anchor, index, hashes, checkpoint);
   const hits = await findHits(tail, index, key, map);
-  const elements = value && lookup.list ? await verifyList(lookup.list, value) : null;
+  const elements = !value ? [] : lookup.list ? await verifyList(lookup.list, value) : [value.last];
   check(value !== null || (lookup.list === null && lookup.entries.length === 0), "an absent key has no list and no entries");
-  await verifyEntries(lookup.entries, elements ?? (value ? [value.last] : []), key, map, index, checkpoint);
+  await verifyEntries(lookup.entries, elements, key, map, index, checkpoint);
 
-  const tailList = value === null ? { start: 0n, elements: [] } : elements && { start: lookup.list?.start ?? 0n, elements };
   return {
     checkpoint,
     present: value !== null || hits.length > 0,
     count: (value?.count ?? 0n) + BigInt(hits.length),
     last: hits.at(-1)?.index ?? value?.last ?? null,
-    list: tailList && { start: tailList.start, elements: [...tailList.elements, ...hits.map((hit) => hit.index)] },
+    newest: [...elements, ...hits.map((hit) => hit.index)],
     entries: [...lookup.entries.map(({ index: at, bytes }) => ({ index: at, bytes })), ...hits],
     disavowed: tail.some(isDisavowForm),
   };
@@ -286,5 +285,5 @@ export async function verifyLookupFile({ proof, question, lookup }, pins, when, 
   const checkpoint = await pinnedCheckpoint(proof.checkpoint, pins, when);
   check(checkpoint.size === 0n, "the log is not empty");
   check(proof.index === 0n && proof.hashes.length === 0, "a proof in an empty log has index 0 and no hashes");
-  return { key, checkpoint, present: false, count: 0n, last: null, list: { start: 0n, elements: [] }, entries: [], disavowed: false };
+  return { key, checkpoint, present: false, count: 0n, last: null, newest: [], entries: [], disavowed: false };
 }

@@ -25,7 +25,8 @@ const FAULTS = ["omitted", "stale", "skipped", "foreign", "disorder", "wrong las
  * Refuses unless the file proves that the log signed a wrong index.
  * @param {Uint8Array} bytes the file
  * @param {LogPins} pins
- * @returns {Promise<{ fault: Fault, anchor: bigint, checkpoint: VerifiedCheckpoint }>} what is wrong with the anchor at that index
+ * @returns {Promise<{ fault: Fault, anchor: bigint, entry: bigint | null, checkpoint: VerifiedCheckpoint }>} what is wrong with
+ *   the anchor at that index, and at which index the entry stands that shows it, if one does
  */
 export async function verifyMisbehaviour(bytes, pins) {
   const proof = parseProof(bytes);
@@ -39,6 +40,7 @@ export async function verifyMisbehaviour(bytes, pins) {
   const include = async (/** @type {Uint8Array} */ entry) =>
     verifyInclusion(await leafHash(entry), proof.index, checkpoint.size, proof.hashes, checkpoint.root);
 
+  let shown = null;
   if (fault === "misplaced" || fault === "another map_fn") {
     const entry = reader.counted(MAX_ENTRY_BYTES, "the anchor");
     reader.end("the proof of misbehaviour");
@@ -52,8 +54,9 @@ export async function verifyMisbehaviour(bytes, pins) {
     await include(anchorBytes(pins.mapFn, claim.root, proof.index));
     if (claim.given) await checkGiven(claim.given, claim.key, fault, pins.mapFn, proof.index, checkpoint);
     check(holds(fault, claim, proof.index), "what is shown is no misbehaviour");
+    shown = claim.given?.index ?? null;
   }
-  return { fault, anchor: proof.index, checkpoint };
+  return { fault, anchor: proof.index, entry: shown, checkpoint };
 }
 
 /**
