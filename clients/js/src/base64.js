@@ -11,7 +11,9 @@ import { Refused } from "./bytes.js";
  */
 export function fromBase64(text, what) {
   try {
-    const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+    const binary = atob(text);
+    const bytes = new Uint8Array(binary.length);
+    for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i);
     // atob forgives missing padding, white space and stray bits; one spelling per value is what does not.
     if (toBase64(bytes) === text) return bytes;
   } catch {
@@ -26,6 +28,7 @@ export function fromBase64(text, what) {
  */
 export function toBase64(bytes) {
   let binary = "";
-  for (const byte of bytes) binary += String.fromCharCode(byte);
+  // In parts, for a call takes no more arguments than the stack holds.
+  for (let i = 0; i < bytes.length; i += 8192) binary += String.fromCharCode(...bytes.subarray(i, i + 8192));
   return btoa(binary);
 }

@@ -83,7 +83,7 @@ export function equal(a, b) {
 }
 
 /**
- * @param {Uint8Array} bytes up to 8 of them
+ * @param {Uint8Array} bytes
  * @returns {bigint} the number that they are, most significant byte first
  */
 export function fromBe(bytes) {
@@ -135,7 +135,7 @@ export class Reader {
   take(length, what) {
     check(length <= this.left, `${what} is cut off`);
     this.#at += Number(length);
-    return Uint8Array.from(this.bytes.subarray(this.#at - Number(length), this.#at));
+    return this.bytes.slice(this.#at - Number(length), this.#at);
   }
 
   /**

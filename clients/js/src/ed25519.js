@@ -21,7 +21,7 @@ const SMALL_ORDER_Y = new Set([0n, 1n, P - 1n, Y8, P - Y8]);
  */
 export async function verifyEd25519(publicKey, signature, message) {
   if (publicKey.length !== 32 || signature.length !== 64) return false;
-  const s = fromBe(signature.slice(32).reverse());
+  const s = fromLe(signature.subarray(32));
   if (s >= L || !strictPoint(publicKey) || !strictPoint(signature.subarray(0, 32))) return false;
   const key = await importKey(Uint8Array.from(publicKey));
   return key !== null && crypto.subtle.verify("Ed25519", key, Uint8Array.from(signature), message);
@@ -32,8 +32,13 @@ export async function verifyEd25519(publicKey, signature, message) {
  * @returns {boolean} whether y is reduced and the point, if it is one, is not of small order
  */
 export function strictPoint(encoded) {
-  const y = fromBe(encoded.slice().reverse()) & ((1n << 255n) - 1n);
+  const y = fromLe(encoded) & ((1n << 255n) - 1n);
   return y < P && !SMALL_ORDER_Y.has(y);
+}
+
+/** @param {Uint8Array} bytes least significant first */
+function fromLe(bytes) {
+  return fromBe(Uint8Array.from(bytes).reverse());
 }
 
 /** @param {Bytes} raw */

@@ -222,6 +222,12 @@ test("quorum none and a key alone: the time is that of the log's own cosigner", 
   // A log that vouches for itself as a witness fills no quorum.
   const vain = await parsePolicy(utf8(`log ${log.vkey}\nwitness w ${own.vkey}\nquorum w\n`));
   await refuses(async () => verifyCheckpoint(await signedBy(log, [[own, NOW]]), vain, when), /too few witnesses/);
+  // A wrong signature of any known key spoils the note, though it would not have counted.
+  const wrong = await own.sign("another text\n", NOW);
+  const text = checkpointText("log.example", 0, await emptyRoot());
+  const note = parseCheckpoint(utf8(`${text}\n${await log.sign(text)}${wrong}`));
+  await refuses(() => verifyCheckpoint(note, vain, when), /log\.example does not verify/);
+  assert.equal((await verifyCheckpoint(note, await policyOfKey(log.vkey), when)).age, "unknown", "an unknown key's signature is ignored");
 });
 
 test("checkpoints: another origin, and an empty tree with another root, are refused", async () => {
