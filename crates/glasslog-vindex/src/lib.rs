@@ -25,5 +25,6 @@ pub use lookup::{Answer, Evidence, Given, ListEnd, Lookup, LookupError, Pinned, 
 pub use map::{JsonField, KindError, MapFunction, is_reserved, keys_of};
 pub use misbehaviour::{
     Element, Fault, ListFault, Misbehaviour, MisbehaviourError, MisbehaviourProof, ProvenMisbehaviour,
+    find_list_fault,
 };
 pub use trie::{Absence, Presence, Proof, RootBuilder, Step, Steps, TrieProofError, prove};

@@ -7,7 +7,7 @@ use glasslog_core::{
     anchor::{anchor, parse_anchor},
     checkpoint::{CheckpointError, VerifiedCheckpoint},
     hash::leaf_hash,
-    merkle::{InclusionProof, ProofError},
+    merkle::{CompactRange, InclusionProof, Node, ProofError, inclusion_spans},
     note::VerifierKey,
     proof::TlogProof,
 };
@@ -396,7 +396,68 @@ impl ListFault {
     }
 }
 
+/// What is wrong with the list `claimed` that `value` commits to, in an index over the entries below `size`, given that the
+/// entries that map to the key are those at `truth`; nothing if the two are equal, or if `claimed` does not have `value`.
+///
+/// `give` hands over the entry at an index, with its inclusion proof under the checkpoint that is to be shown; where it
+/// gives nothing, no fault is found that needs the entry. Both lists are read whole.
+pub fn find_list_fault(
+    value: &Value,
+    claimed: &[LeafIndex],
+    truth: &[LeafIndex],
+    size: TreeSize,
+    mut give: impl FnMut(LeafIndex) -> Option<Given>,
+) -> Option<ListFault> {
+    if !value.is_possible_at(size) {
+        return Some(ListFault::Impossible);
+    }
+    let element = |position| Element::of_list(claimed, position).filter(|_| commits_to(value, claimed));
+    if let Some(first) = claimed.windows(2).position(|pair| matches!(pair, [a, b] if a >= b)) {
+        return Some(ListFault::Disorder { first: element(first)?, second: element(first + 1)? });
+    }
+    if claimed.last() != Some(&value.last) {
+        return Some(ListFault::WrongLast { element: element(claimed.len().checked_sub(1)?)? });
+    }
+    // Both ascend from here on, so each can be searched.
+    if let Some(position) = claimed.iter().position(|index| truth.binary_search(index).is_err()) {
+        let element = element(position)?;
+        return Some(ListFault::Foreign { entry: give(element.index)?, element });
+    }
+    let missing = truth.iter().find(|index| claimed.binary_search(index).is_err())?;
+    let entry = give(*missing)?;
+    let above = claimed.partition_point(|index| index < missing);
+    Some(match above.checked_sub(1) {
+        None => ListFault::SkippedFirst { entry, first: element(0)? },
+        Some(_) if above == claimed.len() => ListFault::Stale { entry },
+        Some(below) => ListFault::Skipped { entry, below: element(below)?, above: element(above)? },
+    })
+}
+
+/// Whether the tree over `claimed` is the one of `value`.
+fn commits_to(value: &Value, claimed: &[LeafIndex]) -> bool {
+    let mut range = CompactRange::new();
+    claimed.iter().for_each(|index| range.append(element_hash(*index)));
+    range.size().0 == value.count && range.root() == value.root
+}
+
 impl Element {
+    /// The element at `position` of `list`, proven; every other element is hashed once. None outside of the list.
+    #[must_use]
+    pub fn of_list(list: &[LeafIndex], position: usize) -> Option<Element> {
+        let index = *list.get(position)?;
+        let (at, size) = (u64::try_from(position).ok()?, u64::try_from(list.len()).ok()?);
+        let hash_of = |node: Node| {
+            let begin = usize::try_from(node.index << node.height).map_err(drop)?;
+            let leaves = list.get(begin..).ok_or(())?.iter().take(1 << node.height);
+            let mut range = CompactRange::new();
+            leaves.for_each(|index| range.append(element_hash(*index)));
+            Ok::<_, ()>(range.root())
+        };
+        let spans = inclusion_spans(LeafIndex(at), TreeSize(size)).ok()?;
+        let hashes = spans.iter().map(|span| span.hash(hash_of)).collect::<Result<_, _>>().ok()?;
+        Some(Element { position: at, index, inclusion: InclusionProof(hashes) })
+    }
+
     /// Checks that it is in the list that has `value`.
     fn check(&self, value: &Value) -> Result<(), MisbehaviourError> {
         let (position, size) = (LeafIndex(self.position), TreeSize(value.count));

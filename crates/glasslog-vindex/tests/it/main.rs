@@ -7,6 +7,7 @@
 )]
 
 mod files;
+mod log;
 mod naive;
 mod page;
 mod shared;

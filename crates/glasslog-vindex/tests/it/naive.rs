@@ -74,3 +74,15 @@ pub(crate) fn mth(leaves: &[Hash]) -> Hash {
         }
     }
 }
+
+/// PATH of RFC 6962.
+pub(crate) fn path(m: usize, leaves: &[Hash]) -> Vec<Hash> {
+    if leaves.len() < 2 {
+        return Vec::new();
+    }
+    let (left, right) = leaves.split_at(leaves.len().next_power_of_two() / 2);
+    let (mut inside, sibling) =
+        if m < left.len() { (path(m, left), mth(right)) } else { (path(m - left.len(), right), mth(left)) };
+    inside.push(sibling);
+    inside
+}
