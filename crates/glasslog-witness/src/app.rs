@@ -310,12 +310,12 @@ impl App {
         self.take(self.clients.as_ref(), Client::from(client), message)
     }
 
-    /// Counts a checkpoint that is about to be cosigned.
+    /// Counts a checkpoint that is about to be cosigned. If it is not after all, the budget it was taken from gets it back.
     ///
     /// # Errors
     ///
     /// 429.
-    pub(crate) fn admit_log(&self, entry: &Entry, refresh: bool) -> Result<(), Refusal> {
+    pub(crate) fn admit_log<'a>(&self, entry: &'a Entry, refresh: bool) -> Result<&'a Budget, Refusal> {
         let budget = if refresh { &entry.refresh } else { &entry.growth };
         budget.take(self.started.elapsed()).map_err(|wait| {
             let message = "this log has used up its queries; wait as long as the header Retry-After says";
@@ -323,7 +323,13 @@ impl App {
         })?;
         let message =
             "this witness is asked for more than it gives; wait as long as the header Retry-After says";
-        self.take(self.everyone.as_ref(), Client::Crowd, message)
+        match self.take(self.everyone.as_ref(), Client::Crowd, message) {
+            Ok(()) => Ok(budget),
+            Err(limited) => {
+                budget.give_back();
+                Err(limited)
+            }
+        }
     }
 
     /// Whether what others cause, and the operator should know, is to be logged in full.

@@ -310,13 +310,25 @@ impl Budget {
     /// How long to wait for the next one.
     pub(crate) fn take(&self, now: Duration) -> Result<(), Duration> {
         let Some(qpd) = self.qpd else { return Ok(()) };
-        let each = nanos(DAY) / u64::from(qpd.get());
+        let each = nanos_each(qpd);
         // 584 years fit, so that no sum here overflows.
         let (now, day) = (nanos(now), each * u64::from(qpd.get()));
         let next = |full_at: u64| Some(full_at.max(now) + each).filter(|next| *next <= now + day);
         let taken = self.full_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
         taken.map(|_| ()).map_err(|full_at| Duration::from_nanos(full_at.max(now) + each - now - day))
     }
+
+    /// Puts back one query that was taken and came to nothing.
+    pub(crate) fn give_back(&self) {
+        if let Some(qpd) = self.qpd {
+            let before = |full_at: u64| Some(full_at.saturating_sub(nanos_each(qpd)));
+            let _ = self.full_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, before);
+        }
+    }
+}
+
+fn nanos_each(qpd: NonZeroU32) -> u64 {
+    nanos(DAY) / u64::from(qpd.get())
 }
 
 fn nanos(time: Duration) -> u64 {

@@ -34,7 +34,7 @@ use tokio::sync::SemaphorePermit;
 use crate::{
     app::App,
     commit::CommitError,
-    decide::{Contradiction, Cosign, Refused, Signed, Submission},
+    decide::{Contradiction, Cosign, Held, Refused, Signed, Submission},
     logs::Entry,
     metrics::Outcome,
     refusal::Refusal,
@@ -74,28 +74,30 @@ struct Cosigned {
 
 async fn answer(app: &Arc<App>, peer: IpAddr, request: Request<Incoming>) -> Result<Cosigned, Refusal> {
     let (bytes, large) = receive(app, peer, request).await?;
-    let in_flight = app.in_flight.clone().acquire_owned().await.map_err(|_| Refusal::stopping())?;
-    let work = app.clone();
-    let task = tokio::spawn(async move {
-        let _in_flight = in_flight;
-        work.submit(bytes).await
-    });
-    let answered = tokio::time::timeout(app.limits.answer_timeout, task).await;
+    let answered = tokio::time::timeout(app.limits.answer_timeout, decide(app, bytes)).await;
     drop(large);
     match answered {
-        Ok(Ok(outcome)) => outcome,
-        Ok(Err(error)) => {
-            tracing::error!(%error, "deciding on a checkpoint failed; this is a bug, please report it");
-            Err(Refusal::unavailable(
-                "this witness could not decide; its operator has been told",
-                Duration::from_secs(10),
-            ))
-        }
+        Ok(outcome) => outcome,
         Err(_) => Err(Refusal::unavailable(
             "the decision took too long; it may have been made: ask for the size held",
             Duration::from_secs(5),
         )),
     }
+}
+
+/// Waits for room, then lets a task of its own decide: whoever stops waiting does not stop it.
+async fn decide(app: &Arc<App>, body: Bytes) -> Result<Cosigned, Refusal> {
+    let in_flight = app.in_flight.clone().acquire_owned().await.map_err(|_| Refusal::stopping())?;
+    let work = app.clone();
+    let task = tokio::spawn(async move {
+        let _in_flight = in_flight;
+        work.submit(body).await
+    });
+    task.await.unwrap_or_else(|error| {
+        tracing::error!(%error, "deciding on a checkpoint failed; this is a bug, please report it");
+        let message = "this witness could not decide; its operator has been told";
+        Err(Refusal::unavailable(message, Duration::from_secs(10)))
+    })
 }
 
 /// Counts the request, and reads its body within its bounds; while what is given besides is kept, few other long bodies
@@ -125,12 +127,10 @@ impl App {
         let signed = Arc::new(signed);
         let slot = self.slots.get_or_make(origin_hash(entry.log.keys.origin()));
         let record = slot.record();
-        let held = record.as_ref().map(|record| record.held);
         let cosign = self.judge(&entry, &signed, record.as_deref())?;
         if let Some(lines) = record.and_then(|record| self.again(&cosign, &record)) {
             return Ok(Cosigned { lines, refreshed: true });
         }
-        self.admit_log(&entry, held.is_some_and(|held| held.size == signed.checkpoint().size))?;
         let _waiting = slot.waiting.try_acquire().map_err(|_| {
             let message = "too many checkpoints of this log at once; try again";
             Refusal::unavailable(message, Duration::from_secs(1))
@@ -190,6 +190,27 @@ impl App {
         let record = slot.record();
         let held = record.as_ref().map(|record| record.held);
         let cosign = self.judge(entry, signed, record.as_deref())?;
+        // Of equal refreshes that waited for the lock together, the first was enough.
+        if let Some(lines) = record.and_then(|record| self.again(&cosign, &record)) {
+            return Ok(Some(Cosigned { lines, refreshed: true }));
+        }
+        // Not before: of equal requests that arrived together one is cosigned, and only that one counts.
+        let budget = self.admit_log(entry, held.is_some_and(|held| held.size == cosign.next.size))?;
+        let cosigned = self.sign_and_commit(entry, slot, held, cosign).await;
+        if !matches!(cosigned, Ok(Some(_))) {
+            budget.give_back();
+        }
+        cosigned
+    }
+
+    /// Signs what was decided, and makes it durable. `None` as for [`App::cosign`].
+    async fn sign_and_commit(
+        &self,
+        entry: &Entry,
+        slot: &Slot,
+        held: Option<Held>,
+        cosign: Cosign,
+    ) -> Result<Option<Cosigned>, Refusal> {
         let next = cosign.next;
         self.note_lead(entry, next.time);
         let signers = self.signers.clone();

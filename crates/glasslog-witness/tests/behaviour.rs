@@ -6,7 +6,10 @@ mod support;
 
 use std::{num::NonZeroU32, sync::Arc, sync::atomic::Ordering};
 
-use glasslog_core::note::{Algorithm, Ed25519Signer, Note, SecretKey, Signature};
+use glasslog_core::{
+    note::{Algorithm, Ed25519Signer, Note, SecretKey, Signature},
+    policy::Policy,
+};
 use glasslog_witness::{
     Limits, Rate, WitnessError,
     list::ListedLog,
@@ -111,7 +114,11 @@ async fn what_a_witness_says_of_itself() {
     assert_eq!(json["verifier_keys"][0], witness_key().verifier_key().to_string());
     assert_eq!(json["logs"], 1);
     let page = witness.get("/").await;
-    assert!(page.text().contains(&witness_key().verifier_key().to_string()), "{}", page.text());
+    let policy = page.text();
+    let policy = policy.split_once("<pre>").and_then(|(_, rest)| rest.split_once("</pre>")).unwrap().0;
+    let policy = Policy::parse(format!("{policy}\nquorum w\n").as_bytes()).unwrap();
+    assert_eq!(policy.witness_keys()[0], witness_key().verifier_key().clone());
+    assert!(policy.is_filled_by(|key| key == witness_key().verifier_key()));
     assert_eq!(witness.get("/health").await.text(), "ok\n");
     let ready: serde_json::Value = serde_json::from_slice(&witness.get("/ready").await.body).unwrap();
     assert_eq!((&ready["ready"], &ready["cosigned"]), (&true.into(), &0.into()));

@@ -113,21 +113,21 @@ impl WitnessState for Hold {
 
     fn swap(&self, swaps: &[Swap]) -> Result<Vec<SwapOutcome>, StateError> {
         assert!(!self.dead.load(Ordering::SeqCst), "a swap after one whose outcome is unknown");
-        assert_eq!(swaps.len(), 1, "of one log one swap waits at a time");
+        assert_eq!(swaps.len(), 1, "the swaps of one call are for different logs");
         self.dawdle();
         match self.dice.throw(20) {
             0 | 1 => return Err(StateError::Refused(io::ErrorKind::StorageFull.into())),
             2 | 3 => self.disk.refreshed_by_another(),
             4 => return self.die(),
             5 => {
-                self.disk.swap(&swaps[0]);
+                swaps.iter().for_each(|swap| drop(self.disk.swap(swap)));
                 return self.die();
             }
             _ => {}
         }
-        let outcome = self.disk.swap(&swaps[0]);
+        let outcomes = swaps.iter().map(|swap| self.disk.swap(swap)).collect();
         self.dawdle();
-        Ok(vec![outcome])
+        Ok(outcomes)
     }
 
     fn close(&self) -> Result<(), StateError> {

@@ -78,22 +78,24 @@ impl Reloader {
     ///
     /// # Errors
     ///
-    /// What [`witnesses::policy`] says of the first policy that cannot be used; policies before it are replaced.
+    /// What [`witnesses::policy`] says of the first policy that cannot be used; nothing is replaced then.
     pub fn reload(&self, settings: &Settings) -> Result<(), Failed> {
-        self.tokens.replace(settings.api_keys.iter().map(|key| key.as_bytes()));
+        let mut policies = Vec::new();
         for (log, source) in &self.logs {
             let told = settings.logs.iter().find(|told| told.prefix == source.prefix);
             let Some(told) = told else { continue };
             match (witnesses::policy(&told.witnesses, &source.log_keys)?, log.policy_text()) {
-                (Some((policy, text)), Some(_)) => {
-                    log.replace_policy(policy, &text)?;
-                }
+                (Some(policy), Some(_)) => policies.push((log, policy)),
                 (None, None) => {}
                 _ => tracing::warn!(
                     log = log.origin(),
                     "witnesses were added or removed altogether: restart to make that take effect"
                 ),
             }
+        }
+        self.tokens.replace(settings.api_keys.iter().map(|key| key.as_bytes()));
+        for (log, (policy, text)) in policies {
+            log.replace_policy(policy, &text)?;
         }
         Ok(())
     }

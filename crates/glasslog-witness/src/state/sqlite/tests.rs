@@ -80,6 +80,29 @@ fn a_restored_state_is_refused_and_can_be_forced() {
     open(&path).unwrap();
 }
 
+/// What an accepted older state has cosigned since is not in the newer one, should that be found again.
+#[test]
+fn after_an_older_state_was_accepted_the_newer_one_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let [path, backup, newer] = ["state.db", "backup.db", "newer.db"].map(|name| dir.path().join(name));
+    let state = open(&path).unwrap();
+    copy(&path, &backup);
+    grow(&state, 0, 9);
+    state.close().unwrap();
+    drop(state);
+    copy(&path, &newer);
+
+    copy(&backup, &path);
+    let accepted = SqliteWitnessState::open(&path, SqliteOptions { accept_older_state: true }).unwrap();
+    grow(&accepted, 0, 1);
+    accepted.close().unwrap();
+    drop(accepted);
+    drop(open(&path).unwrap());
+    copy(&newer, &path);
+    let error = open(&path).unwrap_err();
+    assert!(matches!(error, StateError::Older { .. }), "{error:?}");
+}
+
 #[test]
 fn a_state_that_was_removed_is_missed() {
     let dir = tempfile::tempdir().unwrap();
@@ -115,6 +138,13 @@ fn a_second_process_is_refused() {
     let path = dir.path().join("state.db");
     let state = open(&path).unwrap();
     assert!(matches!(open(&path), Err(StateError::Locked(_))));
+    // Nor by another name of the same file: it would replace the write-ahead log that the first one writes to.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let [link, dangling] = ["link.db", "dangling.db"].map(|name| elsewhere.path().join(name));
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    assert!(matches!(open(&link), Err(StateError::Locked(_))));
+    std::os::unix::fs::symlink("nowhere.db", &dangling).unwrap();
+    assert!(matches!(open(&dangling), Err(StateError::Io { .. })), "a state that is gone is no new one");
     grow(&state, 0, 1);
 }
 
