@@ -1,7 +1,7 @@
 // Merkle proofs, tiles, proof files and policies.
 import assert from "node:assert/strict";
 import test from "node:test";
-import { toBase64 } from "../src/base64.js";
+import { fromBase64, toBase64 } from "../src/base64.js";
 import { concat, fromHex, hex, utf8 } from "../src/bytes.js";
 import { parseCheckpoint } from "../src/checkpoint.js";
 import { CompactRange, emptyRoot, leafHash, verifyConsistency, verifyInclusion } from "../src/merkle.js";
@@ -9,7 +9,7 @@ import { parsePolicy, policyOfKey, verifyCheckpoint } from "../src/policy.js";
 import { parseProof, verifyProof } from "../src/proof.js";
 import { parseBundle, parseTile, parseTilePath, tilePath } from "../src/tiles.js";
 import { consistency, ModelLog, mth, path, subtrees } from "./model.js";
-import { checkpointText, flips, makeSigner, refuses } from "./support.js";
+import { checkpointText, flips, makeSigner, readText, refuses } from "./support.js";
 
 const NOW = 1_764_104_400;
 const leavesOf = (n) => Promise.all(Array.from({ length: n }, (_, i) => leafHash(utf8(`entry ${i}`))));
@@ -37,6 +37,17 @@ test("inclusion: the RFC 6962 example trees of the field have the roots they are
   assert.equal(hex(leaves[0]), "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d");
   assert.equal(hex(await mth(leaves)), "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328");
   await verifyInclusion(leaves[7], 7n, 8n, await path(7, leaves), await mth(leaves));
+});
+
+test("inclusion and consistency: real proofs of Google's CT log Argon 2020, of 961,984,013 leaves", async () => {
+  const lines = (await readText("clients/js/test/data/argon2020.txt")).trimEnd().split("\n").slice(1).map((line) => line.split(" "));
+  const [tree, older, leaf] = ["tree", "older", "leaf"].map((name) => lines.find(([first]) => first === name));
+  const hashes = (name) => lines.filter(([first]) => first === name).map(([, hash]) => fromBase64(hash, name));
+  const hash = ([, , text]) => fromBase64(text, "a hash");
+  await verifyInclusion(hash(leaf), BigInt(leaf[1]), BigInt(tree[1]), hashes("inclusion"), hash(tree));
+  await verifyConsistency(BigInt(older[1]), hash(older), BigInt(tree[1]), hash(tree), hashes("consistency"));
+  await refuses(() => verifyInclusion(hash(leaf), BigInt(leaf[1]) + 1n, BigInt(tree[1]), hashes("inclusion"), hash(tree)), /does not lead/);
+  await refuses(() => verifyConsistency(BigInt(older[1]) + 1n, hash(older), BigInt(tree[1]), hash(tree), hashes("consistency")), /too|root/);
 });
 
 test("inclusion and consistency: sizes and indices of 64 bits", async () => {

@@ -84,6 +84,19 @@ test("notes: the examples of signed-note and of Go's note package verify", async
   assert.equal((await open(`${text}\n${peter.replace("PeterNeumann", "Peter")}`, keys[0])).length, 0);
 });
 
+test("notes: tree heads of the Go checksum database verify", async () => {
+  const vkey = "sum.golang.org+033de0ae+Ac4zctda0e5eza+HJyk9SxEdh+s3Ux18htTTAD8OuAn8";
+  for (const [size, root, signature] of [
+    ["20852163", "CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=", "Az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+ZJurmRDeOoRDe4URYN7u5/Zhcyv2q1gGzGku9nTo+zyWE+xeMcTOAYQ8="],
+    ["35225469", "vt5T6GaLCXvyHFl9VUvvItR43XZxfLgftEcTyO3eJCQ=", "Az3grpukl5AXaVfYkLiDGORx/DN2nlcS5kZHR5uYOBV2KA2HgXpD+gu9HHONebHLAyaKbbTM75QTtPydhKCExixSfwQ="],
+  ]) {
+    const note = `go.sum database tree\n${size}\n${root}\n\n— sum.golang.org ${signature}\n`;
+    assert.equal(parseCheckpoint(utf8(note)).size, BigInt(size));
+    assert.equal((await open(note, vkey)).length, 1);
+    await refuses(() => open(note.replace(size, `1${size}`), vkey), /does not verify/);
+  }
+});
+
 test("notes: every flipped bit of text and signature is refused or leaves the note without a verified signature", async () => {
   const signer = await makeSigner("log.example");
   const whole = utf8(`example\n\n${await signer.sign("example\n")}`);
