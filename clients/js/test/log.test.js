@@ -87,6 +87,13 @@ test("consistency: every proof between trees of up to 17 leaves verifies, and no
   }
 });
 
+test("consistency: a proof for a smaller tree says nothing about a larger one with the same root", async () => {
+  const leaves = await leavesOf(2);
+  const [old, root] = [await mth(leaves.slice(0, 1)), await mth(leaves)];
+  await verifyConsistency(1n, old, 2n, root, [leaves[1]]);
+  for (const to of [3n, 4n, 2n ** 64n - 1n]) await refuses(() => verifyConsistency(1n, old, to, root, [leaves[1]]), /too short/);
+});
+
 test("inclusion and consistency: every flipped bit of a proof is refused", async () => {
   const leaves = await leavesOf(13);
   const [root, old] = [await mth(leaves), await mth(leaves.slice(0, 6))];

@@ -27,6 +27,11 @@ test("Ed25519: the vectors 2 and 3 of RFC 8032 §7.1", async () => {
       "6291d657deec24024827e69c3abe01a30ce548a284743a445e3680d7db5ac3ac18ff9b538d16f290ae67f760984dc6594a7c15e9716ed28dc027beceea1ec40a"],
   ]) {
     assert.ok(await verifyEd25519(fromHex(key), fromHex(signature), fromHex(message)));
+    // S and S + L are the same scalar; only the smaller is a signature.
+    const order = 2n ** 252n + 27742317777372353535851937790883648493n;
+    const s = BigInt(`0x${hex(fromHex(signature.slice(64)).reverse())}`) + order;
+    const other = signature.slice(0, 64) + hex(fromHex(s.toString(16).padStart(64, "0")).reverse());
+    assert.ok(!(await verifyEd25519(fromHex(key), fromHex(other), fromHex(message))));
     for (const [bit, flipped] of flips(fromHex(signature))) assert.ok(!(await verifyEd25519(fromHex(key), flipped, fromHex(message))), `bit ${bit}`);
   }
 });
