@@ -44,6 +44,12 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
+    /// Takes these bytes and no others.
+    pub(crate) fn exactly(&mut self, bytes: &[u8], expected: &'static str) -> Result<(), DecodeError> {
+        let refused = self.error(expected);
+        if self.take(bytes.len(), expected)? == bytes { Ok(()) } else { Err(refused) }
+    }
+
     fn array<const N: usize>(&mut self, expected: &'static str) -> Result<[u8; N], DecodeError> {
         let (taken, rest) = self.rest.split_first_chunk().ok_or_else(|| self.error(expected))?;
         self.rest = rest;

@@ -133,10 +133,7 @@ impl Lookup {
 
 fn decode_extra(extra: &[u8]) -> Result<(Question, Evidence), DecodeError> {
     let mut reader = Reader::new(extra);
-    let magic = reader.error("VIX1");
-    if reader.take(MAGIC.len(), "VIX1")? != MAGIC {
-        return Err(magic);
-    }
+    reader.exactly(MAGIC, "VIX1")?;
     let kind = reader.error("0 for absent, 1 for present or 2 for an empty log");
     let form = reader.byte("absent, present or empty")?;
     let question = Question::decode(&mut reader)?;

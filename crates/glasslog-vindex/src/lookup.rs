@@ -228,6 +228,7 @@ pub struct VerifiedLookup {
     evaluation: Evaluation,
     key: Key,
     anchored: Option<(LeafIndex, Hash)>,
+    value: Option<Value>,
     answer: Answer,
     disavowals: Vec<LeafIndex>,
 }
@@ -255,6 +256,12 @@ impl VerifiedLookup {
     #[must_use]
     pub fn anchored(&self) -> Option<(LeafIndex, Hash)> {
         self.anchored
+    }
+
+    /// What the trie holds for the key, without the tail: a [`List`] that was read in pages is believed if this is its value.
+    #[must_use]
+    pub fn value(&self) -> Option<&Value> {
+        self.value.as_ref()
     }
 
     /// The answer.
@@ -294,7 +301,8 @@ impl Lookup {
         let disavowals = self.after_anchor(tail).filter(|(_, entry)| is_disavow_form(entry));
         let disavowals = disavowals.map(|(index, _)| index).collect();
         let anchored = Some((self.anchor, root));
-        Ok(VerifiedLookup { checkpoint, evaluation, key: *key, anchored, answer, disavowals })
+        let value = self.evidence.value().copied();
+        Ok(VerifiedLookup { checkpoint, evaluation, key: *key, anchored, value, answer, disavowals })
     }
 
     /// Rule 1.
@@ -328,8 +336,15 @@ impl Lookup {
         if size != TreeSize::ZERO || !says_empty {
             return Err(LookupError::EmptyLog { size });
         }
-        let (answer, disavowals) = (Answer::Absent, Vec::new());
-        Ok(VerifiedLookup { checkpoint, evaluation, key: *key, anchored: None, answer, disavowals })
+        Ok(VerifiedLookup {
+            checkpoint,
+            evaluation,
+            key: *key,
+            anchored: None,
+            value: None,
+            answer: Answer::Absent,
+            disavowals: Vec::new(),
+        })
     }
 
     /// Rule 3.
@@ -438,6 +453,14 @@ impl Lookup {
 }
 
 impl Evidence {
+    /// What the trie is said to hold.
+    fn value(&self) -> Option<&Value> {
+        match self {
+            Evidence::EmptyLog | Evidence::Absent { .. } => None,
+            Evidence::Present { trie, .. } => Some(&trie.value),
+        }
+    }
+
     /// The entries after the anchor.
     #[must_use]
     pub fn tail(&self) -> &[Vec<u8>] {

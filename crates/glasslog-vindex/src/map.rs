@@ -17,7 +17,7 @@ pub trait MapFunction: Send + Sync {
     /// The kinds of name, the default first; none if it has no kinds.
     fn kinds(&self) -> &'static [&'static str];
 
-    /// Appends the keys of an ordinary entry, of one of another kind than the function reads nothing. Call [`keys_of`].
+    /// Appends the keys of `entry`; of one that it cannot read, none. Who has an entry of a log calls [`keys_of`].
     fn map(&self, entry: &[u8], keys: &mut Vec<Key>);
 
     /// The key of `name` among the names of `kind`; without one, of the default kind.

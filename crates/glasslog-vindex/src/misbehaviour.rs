@@ -495,10 +495,7 @@ impl MisbehaviourProof {
         let proof = TlogProof::parse(file)?;
         let extra = proof.extra.ok_or(FileError::NoExtra)?;
         let mut reader = Reader::new(&extra);
-        let magic = reader.error("VIM1");
-        if reader.take(MAGIC.len(), "VIM1")? != MAGIC {
-            return Err(magic.into());
-        }
+        reader.exactly(MAGIC, "VIM1")?;
         let fault = Fault::decode(&mut reader)?;
         reader.finish()?;
         let (checkpoint, anchor) = (proof.checkpoint, proof.index);

@@ -10,33 +10,33 @@ pub use proof::{Absence, Presence, Proof, Step, Steps, TrieProofError, prove};
 use glasslog_core::Hash;
 use sha2::{Digest, Sha256};
 
-use crate::{Key, Value, bytes::put_uv};
+use crate::{Key, Value};
+
+/// `uv` of the lengths of a key and of a value: both are one byte.
+const KEY_LENGTH: [u8; 1] = [32];
+const VALUE_LENGTH: [u8; 1] = [48];
 
 /// The hash of one pair: `SHA-256(0x00 ‖ uv(32) ‖ key ‖ uv(48) ‖ value)`.
 #[must_use]
 pub fn leaf(key: &Key, value: &Value) -> Hash {
-    let mut preimage = Vec::with_capacity(3 + Key::LEN + Value::LEN);
-    preimage.push(0);
-    put_leaf(&mut preimage, key, value);
-    Hash(Sha256::digest(preimage).into())
+    let hasher = Sha256::new().chain_update([0]).chain_update(KEY_LENGTH).chain_update(key.0);
+    Hash(hasher.chain_update(VALUE_LENGTH).chain_update(value.to_bytes()).finalize().into())
 }
 
 /// The hash of the node whose children differ at `bit`: `SHA-256(0x01 ‖ uv(bit) ‖ left ‖ right)`.
 #[must_use]
 pub fn inner(bit: u8, left: &Hash, right: &Hash) -> Hash {
-    let mut preimage = Vec::with_capacity(3 + 2 * Hash::LEN);
-    preimage.push(1);
-    put_uv(&mut preimage, bit.into());
-    preimage.extend_from_slice(left.as_bytes());
-    preimage.extend_from_slice(right.as_bytes());
-    Hash(Sha256::digest(preimage).into())
+    // From 128 on the low seven bits with the high bit set are the bit itself, and 1 follows.
+    let (one_byte, two_bytes) = ([1, bit], [1, bit, 1]);
+    let head: &[u8] = if bit < 0x80 { &one_byte } else { &two_bytes };
+    Hash(Sha256::new().chain_update(head).chain_update(left.0).chain_update(right.0).finalize().into())
 }
 
 /// Appends `uv(32) ‖ key ‖ uv(48) ‖ value`.
 fn put_leaf(out: &mut Vec<u8>, key: &Key, value: &Value) {
-    put_uv(out, Key::LEN as u64);
+    out.extend_from_slice(&KEY_LENGTH);
     out.extend_from_slice(&key.0);
-    put_uv(out, Value::LEN as u64);
+    out.extend_from_slice(&VALUE_LENGTH);
     out.extend_from_slice(&value.to_bytes());
 }
 

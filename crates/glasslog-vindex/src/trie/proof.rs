@@ -2,7 +2,7 @@
 
 use glasslog_core::{Hash, TreeSize};
 
-use super::{RootBuilder, inner, leaf, put_leaf};
+use super::{KEY_LENGTH, RootBuilder, VALUE_LENGTH, inner, leaf, put_leaf};
 use crate::{
     DecodeError, Key, Value,
     bytes::{Reader, put_uv},
@@ -163,15 +163,9 @@ impl Absence {
         if reader.is_empty() {
             return Ok(Absence::EmptyTrie);
         }
-        let key_length = reader.error("a key of 32 bytes");
-        if reader.uv()? != Key::LEN as u64 {
-            return Err(key_length);
-        }
+        reader.exactly(&KEY_LENGTH, "a length of 32, and a key")?;
         let key = reader.key()?;
-        let value_length = reader.error("a value of 48 bytes");
-        if reader.uv()? != Value::LEN as u64 {
-            return Err(value_length);
-        }
+        reader.exactly(&VALUE_LENGTH, "a length of 48, and a value")?;
         let value = reader.value()?;
         Ok(Absence::Other { key, value, steps: Steps::decode(&mut reader)? })
     }

@@ -187,8 +187,10 @@ proptest! {
                         prop_assert!(matches!(found, Err(LookupError::NewerAnchor(_))), "{:?}", found);
                         continue;
                     }
-                    let expected = log.lists(size).remove(&Key::of_name(name).0).unwrap_or_default();
-                    check_answer(found.unwrap().answer(), &expected, &log);
+                    let (found, key) = (found.unwrap(), Key::of_name(name).0);
+                    let value = log.pairs(at).get(&key).map(Value::from_bytes);
+                    prop_assert_eq!(found.value(), value.as_ref());
+                    check_answer(found.answer(), &log.lists(size).remove(&key).unwrap_or_default(), &log);
                 }
             }
             // By nothing else than an anchor.
