@@ -60,6 +60,16 @@ struct OwnCosignatures {
     signed_at: Instant,
 }
 
+impl Quorum {
+    /// At a start: what an own cosigner has said before, as `public` shows, must not be taken back by a clock that went back.
+    pub(crate) fn after(public: Option<&Public>, origin: &str) -> Quorum {
+        let lines = public.and_then(|public| cosignatures(&public.note).ok()).unwrap_or_default();
+        let own = lines.iter().filter(|line| line.name() == origin);
+        let times = own.filter_map(|line| line.bytes().first_chunk().map(|time| u64::from_be_bytes(*time)));
+        Quorum { own_time_s: times.max().unwrap_or(0), ..Quorum::default() }
+    }
+}
+
 impl Publisher {
     /// Lets the witnesses be asked about the recorded checkpoint.
     pub(crate) fn offer(&mut self) -> Result<(), Failure> {

@@ -17,10 +17,11 @@ use std::{
 use bytes::Bytes;
 use common::*;
 use double::{Mode, Witnesses};
+use glasslog_client::witness::with_cosignatures;
 use glasslog_core::{
     TreeSize,
     checkpoint::VerifiedCheckpoint,
-    cosignature::VerifiedCosignature,
+    cosignature::{VerifiedCosignature, cosign},
     note::{Algorithm, Ed25519Signer, SecretKey, Signer},
     policy::Policy,
     tile::Edge,
@@ -518,9 +519,12 @@ fn a_cosignature_outlasts_a_full_disk() {
 fn a_log_cosigns_its_own_checkpoints() {
     let memory = Memory::new();
     let cosigner = SecretKey::from_seed(ORIGIN, Algorithm::CosignatureV1, &[77; 32]).unwrap();
-    let mut config = config();
-    config.cosigners = vec![Arc::new(Ed25519Signer::new(&cosigner)) as Arc<dyn Signer>];
-    let (log, workers) = Log::open(config, memory.stores.clone()).unwrap();
+    let with_cosigner = || {
+        let mut config = config();
+        config.cosigners = vec![Arc::new(Ed25519Signer::new(&cosigner)) as Arc<dyn Signer>];
+        config
+    };
+    let (log, workers) = Log::open(with_cosigner(), memory.stores.clone()).unwrap();
     runtime().block_on(async {
         add(&log, &["a=1"], None).await.unwrap();
         published(&log, 1).await;
@@ -532,6 +536,23 @@ fn a_log_cosigns_its_own_checkpoints() {
     let policy = Policy::without_witnesses(&[vkeys()[0].clone(), keys[0].clone()]);
     let now = opened.cosignatures()[0].time();
     assert_eq!(policy.evaluate(opened.cosignatures(), now).as_of, Some(now));
+    workers.stop().unwrap();
+
+    // A clock that was an hour ahead and has been set right: the next process does not take back what it said.
+    let public = memory.stores.objects.checkpoint().unwrap().unwrap();
+    let ahead = cosign(opened.note().text(), now + 3600, &Ed25519Signer::new(&cosigner)).unwrap();
+    let shown = with_cosignatures(&public, [&ahead]).unwrap();
+    memory.stores.objects.swap_checkpoint(Some(&public), shown.as_bytes()).unwrap();
+    let mut memory = memory;
+    memory.restart();
+    let (log, workers) = Log::open(with_cosigner(), memory.stores.clone()).unwrap();
+    runtime().block_on(async {
+        add(&log, &["b=1"], None).await.unwrap();
+        published(&log, 2).await;
+    });
+    let note = log.published().borrow().as_ref().unwrap().note.clone();
+    let opened = VerifiedCheckpoint::open_with_witnesses(&note, ORIGIN, &vkeys(), &keys).unwrap();
+    assert_eq!(opened.cosignatures()[0].time(), now + 3600);
     workers.stop().unwrap();
 }
 

@@ -31,7 +31,7 @@ use crate::{
     about,
     commit::Committer,
     config::{About, Clock, Limits},
-    logs::{Budget, Entry, LogTable},
+    logs::{Budget, Entry, LogTable, Use},
     metrics::{Metrics, Outcome},
     refusal::Refusal,
     sign_subtree::{self, sign_subtree},
@@ -69,7 +69,9 @@ pub(crate) struct App {
     /// Bounds what is computed at once beside the async threads.
     processors: Arc<Semaphore>,
     clients: Option<Limiter>,
-    everyone: Option<Limiter>,
+    /// Of all logs together: what only the logs can cause, and what anybody can who has seen a checkpoint of theirs.
+    growth: Option<Limiter>,
+    repeats: Option<Limiter>,
     reports: Budget,
     started: Instant,
     /// Whether `/metrics` is answered on the public listener.
@@ -193,7 +195,8 @@ impl App {
             refusing: ArcSwapOption::empty(),
             processors: Arc::new(Semaphore::new(processors)),
             clients: limits.client_rate.map(|rate| Limiter::new(rate, limits.rate_buckets)),
-            everyone: limits.global_rate.map(|rate| Limiter::new(rate, 1)),
+            growth: limits.global_rate.map(|rate| Limiter::new(rate, 1)),
+            repeats: limits.global_rate.map(|rate| Limiter::new(rate, 1)),
             reports: Budget::new(std::num::NonZeroU32::new(REPORTS_PER_DAY)),
             started: Instant::now(),
             limits,
@@ -315,15 +318,16 @@ impl App {
     /// # Errors
     ///
     /// 429.
-    pub(crate) fn admit_log<'a>(&self, entry: &'a Entry, refresh: bool) -> Result<&'a Budget, Refusal> {
-        let budget = if refresh { &entry.refresh } else { &entry.growth };
+    pub(crate) fn admit_log<'a>(&self, entry: &'a Entry, of: Use) -> Result<&'a Budget, Refusal> {
+        let budget = entry.budget(of);
         budget.take(self.started.elapsed()).map_err(|wait| {
             let message = "this log has used up its queries; wait as long as the header Retry-After says";
             Refusal::limited(message, wait)
         })?;
         let message =
             "this witness is asked for more than it gives; wait as long as the header Retry-After says";
-        match self.take(self.everyone.as_ref(), Client::Crowd, message) {
+        let everyone = if of == Use::Growth { &self.growth } else { &self.repeats };
+        match self.take(everyone.as_ref(), Client::Crowd, message) {
             Ok(()) => Ok(budget),
             Err(limited) => {
                 budget.give_back();

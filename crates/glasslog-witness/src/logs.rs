@@ -81,10 +81,28 @@ struct Inner {
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) log: KnownLog,
-    /// New checkpoints, and refreshes: anybody can send a public checkpoint again, so refreshes must not use up what
-    /// the log needs to grow.
     pub(crate) growth: Budget,
     pub(crate) refresh: Budget,
+    pub(crate) subtree: Budget,
+}
+
+/// What a query is for. Each use has a budget of its own: anybody can send a public checkpoint again, or ask for a part of
+/// it, so neither must use up what the log needs to grow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Use {
+    Growth,
+    Refresh,
+    Subtree,
+}
+
+impl Entry {
+    pub(crate) fn budget(&self, of: Use) -> &Budget {
+        match of {
+            Use::Growth => &self.growth,
+            Use::Refresh => &self.refresh,
+            Use::Subtree => &self.subtree,
+        }
+    }
 }
 
 /// Why the operator's logs were not taken.
@@ -258,10 +276,9 @@ impl Inner {
             log.keys = log.keys.checked_by(ml_dsa);
         }
         let former = former.filter(|former| former.log.qpd == log.qpd);
-        let budget =
-            |of: fn(&Entry) -> &Budget| former.map_or(Budget::new(log.qpd), |entry| of(entry).again());
-        let (growth, refresh) = (budget(|entry| &entry.growth), budget(|entry| &entry.refresh));
-        Arc::new(Entry { growth, refresh, log })
+        let budget = |of| former.map_or(Budget::new(log.qpd), |entry| entry.budget(of).again());
+        let (growth, refresh, subtree) = (budget(Use::Growth), budget(Use::Refresh), budget(Use::Subtree));
+        Arc::new(Entry { growth, refresh, subtree, log })
     }
 
     /// Whether the keys are those of whoever signed what is held of their log; yes, if nothing is held.

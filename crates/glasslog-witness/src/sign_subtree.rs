@@ -16,7 +16,7 @@ use glasslog_http::answer::{Answer, TEXT, uncached};
 use http::{Request, StatusCode};
 use hyper::body::Incoming;
 
-use crate::{app::App, decide::Refused, metrics::Outcome, refusal::Refusal, submit::receive};
+use crate::{app::App, decide::Refused, logs::Use, metrics::Outcome, refusal::Refusal, submit::receive};
 
 /// Whether this witness has a key that can: "The cosignature format MUST support subtree cosigning."
 pub(crate) fn is_supported(app: &App) -> bool {
@@ -51,8 +51,7 @@ fn sign(app: &App, body: &Bytes) -> Result<String, Refusal> {
     }
     let signers = cosigners(app, &request)?;
     request.verify_proof()?;
-    // Like a refresh: anybody can send a public checkpoint again.
-    app.admit_log(&entry, true)?;
+    app.admit_log(&entry, Use::Subtree)?;
     let mut lines = String::new();
     for signer in &signers {
         let line = cosign_subtree(origin, request.subtree().range(), request.hash(), &***signer);

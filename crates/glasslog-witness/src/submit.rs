@@ -18,8 +18,9 @@ use std::{
 
 use bytes::Bytes;
 use glasslog_core::{
+    checkpoint::Checkpoint,
     cosignature,
-    note::{Note, SignError, Signature},
+    note::{Algorithm, Note, SignError, Signature},
     witness::{AddCheckpoint, MAX_ADD_CHECKPOINT_BYTES, origin_hash},
 };
 use glasslog_http::{
@@ -35,7 +36,7 @@ use crate::{
     app::App,
     commit::CommitError,
     decide::{Contradiction, Cosign, Held, Refused, Signed, Submission},
-    logs::Entry,
+    logs::{Entry, Use},
     metrics::Outcome,
     refusal::Refusal,
     slots::Slot,
@@ -171,18 +172,24 @@ impl App {
     /// The cosignatures that are held, if they are what would be made: the same text within the same second. Anybody can
     /// send a public checkpoint again; this bounds what it costs.
     fn again(&self, cosign: &Cosign, record: &Record) -> Option<String> {
-        if record.held != cosign.next {
-            return None;
-        }
+        (record.held == cosign.next).then(|| self.lines_held(cosign, record)).flatten()
+    }
+
+    /// The cosignatures that are held, if they are of the same text and of all keys that can sign it.
+    fn lines_held(&self, cosign: &Cosign, record: &Record) -> Option<String> {
         let note = Note::parse(&record.note).ok().filter(|note| note.text() == cosign.text)?;
+        let covered_by_all = Checkpoint::parse(&cosign.text).ok()?.extensions.is_empty();
         let mut lines = String::new();
         for signer in self.signers.iter() {
             let key = signer.verifier_key();
+            if key.algorithm() == Algorithm::MlDsa44 && !covered_by_all {
+                continue;
+            }
             let made = note.signatures().iter().find(|line| line.is_of(key))?;
             // Writing to a string cannot fail.
             let _ = writeln!(lines, "{made}");
         }
-        Some(lines)
+        Some(lines).filter(|lines| !lines.is_empty())
     }
 
     /// One round, by the holder of the slot's lock. `None`: another process changed the record in between.
@@ -191,11 +198,19 @@ impl App {
         let held = record.as_ref().map(|record| record.held);
         let cosign = self.judge(entry, signed, record.as_deref())?;
         // Of equal refreshes that waited for the lock together, the first was enough.
-        if let Some(lines) = record.and_then(|record| self.again(&cosign, &record)) {
+        if let Some(lines) = record.as_deref().and_then(|record| self.again(&cosign, record)) {
             return Ok(Some(Cosigned { lines, refreshed: true }));
         }
+        let refreshes = held.is_some_and(|held| held.size == cosign.next.size);
         // Not before: of equal requests that arrived together one is cosigned, and only that one counts.
-        let budget = self.admit_log(entry, held.is_some_and(|held| held.size == cosign.next.size))?;
+        let budget = match self.admit_log(entry, if refreshes { Use::Refresh } else { Use::Growth }) {
+            Ok(budget) => budget,
+            Err(limited) => {
+                // Whoever used up the refreshes made these cosignatures. A 429 would keep the log from growing as well.
+                let lines = record.as_deref().and_then(|record| self.lines_held(&cosign, record));
+                return lines.map(|lines| Some(Cosigned { lines, refreshed: true })).ok_or(limited);
+            }
+        };
         let cosigned = self.sign_and_commit(entry, slot, held, cosign).await;
         if !matches!(cosigned, Ok(Some(_))) {
             budget.give_back();

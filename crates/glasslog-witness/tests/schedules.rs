@@ -16,7 +16,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use glasslog_core::TreeSize;
+use glasslog_core::{TreeSize, note::Note};
 use glasslog_witness::{
     WitnessError,
     decide::Held,
@@ -69,12 +69,13 @@ impl Disk {
         SwapOutcome::Swapped
     }
 
-    /// Another process cosigns what is held once more, a second later.
+    /// Another process cosigns what is held once more, a second later, with another key.
     fn refreshed_by_another(&self) {
         let mut history = self.history.lock().unwrap();
         if let Some(mut record) = history.last().cloned() {
             record.held.time += 1;
-            record.note = Bytes::from_static(b"by another process");
+            let note = Note::parse(&record.note).unwrap();
+            record.note = Bytes::from(format!("{}\n{}\n", note.text(), note.signatures()[0]));
             history.push(record);
         }
     }

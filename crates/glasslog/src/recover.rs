@@ -51,9 +51,17 @@ pub async fn run(args: RecoverArgs, out: &Output) -> Outcome {
     if !settings.dir.is_dir() {
         return Err(Failed::usage(format!("{} is not a directory", settings.dir.display())));
     }
-    let public = public_size(settings)?;
+    let public = public_checkpoint(settings)?;
     let opened = log_dir::open(settings)?;
     let origin = opened.config.origin.clone();
+    let witnessed = public.as_ref().is_some_and(|(_, note)| witnesses::have_cosigned(note, &origin));
+    if witnessed && opened.policy.is_none() && !settings.witnesses.start_unconfirmed {
+        return Err(Failed::usage(
+            "witnesses have cosigned what is public, and may have seen more: name them (EXTERNAL_WITNESSES or --policy), or \
+             say --start-unconfirmed true to go on without their word",
+        ));
+    }
+    let public = public.map(|(size, _)| size);
     let (asked, told) = (settings.witnesses.clone(), out.clone());
     let rebuilt = tokio::task::spawn_blocking(move || {
         let log_keys: Vec<_> = opened.config.signers.iter().map(|key| key.verifier_key().clone()).collect();
@@ -79,11 +87,10 @@ pub async fn run(args: RecoverArgs, out: &Output) -> Outcome {
     Ok(Exit::Ok)
 }
 
-/// The size of the checkpoint at the public path, if one can be read there.
-fn public_size(settings: &LogSettings) -> std::io::Result<Option<TreeSize>> {
-    let note = log_dir::public_checkpoint(settings)?;
-    let note = note.and_then(|note| Note::parse(&note).ok());
-    Ok(note.and_then(|note| Checkpoint::parse(note.text()).ok()).map(|checkpoint| checkpoint.size))
+/// The checkpoint at the public path and its size, if one can be read there.
+fn public_checkpoint(settings: &LogSettings) -> std::io::Result<Option<(TreeSize, Note)>> {
+    let note = log_dir::public_checkpoint(settings)?.and_then(|note| Note::parse(&note).ok());
+    Ok(note.and_then(|note| Some((Checkpoint::parse(note.text()).ok()?.size, note))))
 }
 
 /// `unseen` is a larger size than the public one, which a witness has seen: what is missing may be somewhere else.

@@ -3,7 +3,10 @@
 use std::{future::Future, net::SocketAddr, sync::Arc, task::Poll};
 
 use anyhow::Context;
-use glasslog_core::{TreeSize, note::VerifierKey};
+use glasslog_core::{
+    TreeSize,
+    note::{Note, VerifierKey},
+};
 use glasslog_log::{Failure, Log, Workers};
 use glasslog_server::{Limits, Mount, Rate, ServerConfig, Tokens};
 use glasslog_store::lock::LockFile;
@@ -228,7 +231,18 @@ fn open(settings: LogSettings, url: String) -> Result<(Served, Mount, Running), 
     let cosigners = config.cosigners.iter().map(|signer| signer.verifier_key().to_string()).collect();
     let log_keys = config.signers.iter().map(|signer| signer.verifier_key().clone()).collect();
     let opened = match policy {
-        None => Log::open(config, stores),
+        None => {
+            let public = stores.objects.checkpoint().ok().flatten();
+            let note = public.and_then(|note| Note::parse(&note).ok());
+            if note.is_some_and(|note| witnesses::have_cosigned(&note, &config.origin)) {
+                tracing::warn!(
+                    log = config.origin,
+                    "witnesses have cosigned this log, and it starts without any: nobody who asks for their cosignatures will \
+                     believe what it publishes from now on"
+                );
+            }
+            Log::open(config, stores)
+        }
         Some(policy) => {
             Log::open_witnessed(config, stores, witnesses::witnessing(&settings.witnesses, policy)?)
         }

@@ -6,7 +6,7 @@ use anyhow::Context;
 use glasslog_client::witness::{MAX_ANSWER_BYTES, Refusal, Witness};
 use glasslog_core::{
     checkpoint::VerifiedCheckpoint,
-    note::{Algorithm, MAX_SIGNATURES, VerifierKey},
+    note::{Algorithm, MAX_SIGNATURES, Note, VerifierKey},
     policy::{LineProblem, Policy, PolicyError},
 };
 use glasslog_log::{Exchange, Received, Transport, Witnessing};
@@ -255,6 +255,12 @@ pub fn largest_shown(
             silent.join(", ")
         ),
     ))
+}
+
+/// Whether others than the log itself, whose keys are named as it is, have signed the checkpoint in `note`.
+#[must_use]
+pub fn have_cosigned(note: &Note, origin: &str) -> bool {
+    note.signatures().iter().any(|line| line.name() != origin)
 }
 
 /// Reaches witnesses over HTTP with connections that are kept.

@@ -63,7 +63,7 @@ pub(super) struct Task {
 
 /// What was heard.
 pub(super) struct Heard {
-    /// The size that it holds now, if that became known.
+    /// The size that it holds now, as far as is known after the conversation.
     pub(super) held: Option<TreeSize>,
     pub(super) answer: Result<Vec<Cosigned>, Refusal>,
     pub(super) evidence: Option<Evidence>,
@@ -147,7 +147,7 @@ impl Seat {
     /// Notes an answer. If a newer checkpoint has been offered meanwhile (`current` is false), it says nothing of that one.
     pub(super) fn note(&mut self, heard: Heard, current: bool) {
         self.latency = Some(heard.latency);
-        self.held = heard.held.or(self.held);
+        self.held = heard.held;
         let label = heard.answer.as_ref().map_or_else(Refusal::label, |_| "cosigned");
         *self.answers.entry(label).or_default() += 1;
         match heard.answer {

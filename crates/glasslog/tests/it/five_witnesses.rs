@@ -127,6 +127,10 @@ fn a_wholly_restored_log_is_refused_by_its_witnesses_and_recovered() {
         "{why}"
     );
 
+    // Who forgets to name the witnesses is reminded of them.
+    let (code, _, stderr) = run(home, &["recover", "log"]);
+    assert_eq!((code, stderr.contains("name them")), (64, true), "{stderr}");
+
     // Without the objects there is nothing to go on from, and nothing is pretended.
     let external = town.external.clone();
     let recover = ["recover", "log", "--external-witnesses", &external];
@@ -184,6 +188,11 @@ fn a_log_whose_witnesses_are_away_waits_or_is_told_not_to() {
     let log = town.spawn_log_with(home, &["--start-unconfirmed", "true"]);
     assert!(log.stderr().contains("unconfirmed"), "{}", log.stderr());
     assert_eq!(log.add(b"second"), 1);
+    log.stop();
+
+    // Settings that got lost are no reason to refuse, and to say so.
+    let log = Server::start(home, &["--dir", "log"]);
+    assert!(log.stderr().contains("starts without any"), "{}", log.stderr());
     log.stop();
 }
 

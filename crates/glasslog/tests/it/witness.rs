@@ -86,6 +86,9 @@ fn an_empty_directory_makes_a_witness() {
     std::fs::remove_file(home.join("glasslog-witness/witness.key")).unwrap();
     let (status, stderr) = Server::try_witness(home, &[]).err().unwrap();
     assert_eq!((status.code(), stderr.contains("but not its keys")), (Some(64), true), "{stderr}");
+    log.stop();
+    let (status, stderr) = Server::try_witness(home, &["--dir", "glasslog-data"]).err().unwrap();
+    assert_eq!((status.code(), stderr.contains("the directory of a log")), (Some(64), true), "{stderr}");
     std::fs::remove_file(home.join("glasslog-witness/witness.db")).unwrap();
     let (status, stderr) = Server::try_witness(home, &[]).err().unwrap();
     assert_eq!((status.code(), stderr.contains("but not its keys")), (Some(64), true), "{stderr}");
