@@ -1,6 +1,6 @@
 // Bytes, text and SHA-256: the ground that every other module stands on.
 
-/** @typedef {Uint8Array<ArrayBuffer>} Bytes */
+/** Copies are made by `new Uint8Array(…)`: slice() of a Buffer of Node.js is none. @typedef {Uint8Array<ArrayBuffer>} Bytes */
 
 /** What was given is not acceptable; the message says what is wrong with it. Every refusal of this package is one of these. */
 export class Refused extends Error {
@@ -135,7 +135,7 @@ export class Reader {
   take(length, what) {
     check(length <= this.left, `${what} is cut off`);
     this.#at += Number(length);
-    return this.bytes.slice(this.#at - Number(length), this.#at);
+    return new Uint8Array(this.bytes.subarray(this.#at - Number(length), this.#at));
   }
 
   /**

@@ -23,8 +23,8 @@ export async function verifyEd25519(publicKey, signature, message) {
   if (publicKey.length !== 32 || signature.length !== 64) return false;
   const s = fromLe(signature.subarray(32));
   if (s >= L || !strictPoint(publicKey) || !strictPoint(signature.subarray(0, 32))) return false;
-  const key = await importKey(Uint8Array.from(publicKey));
-  return key !== null && crypto.subtle.verify("Ed25519", key, Uint8Array.from(signature), message);
+  const key = await importKey(new Uint8Array(publicKey));
+  return key !== null && crypto.subtle.verify("Ed25519", key, new Uint8Array(signature), message);
 }
 
 /**
@@ -38,7 +38,7 @@ export function strictPoint(encoded) {
 
 /** @param {Uint8Array} bytes least significant first */
 function fromLe(bytes) {
-  return fromBe(Uint8Array.from(bytes).reverse());
+  return fromBe(new Uint8Array(bytes).reverse());
 }
 
 /** @param {Bytes} raw */

@@ -49,7 +49,7 @@ export function parseTilePath(path) {
  */
 export function parseTile(bytes, width) {
   check(bytes.length === 32 * width, `a tile of ${width} hashes does not have ${bytes.length} bytes`);
-  return Array.from({ length: width }, (_, i) => bytes.slice(32 * i, 32 * (i + 1)));
+  return Array.from({ length: width }, (_, i) => new Uint8Array(bytes.subarray(32 * i, 32 * (i + 1))));
 }
 
 /**
@@ -65,7 +65,7 @@ export function parseBundle(bytes, width) {
     check(at + 2 <= bytes.length, "the bundle ends within a length");
     const end = at + 2 + ((bytes[at] ?? 0) << 8) + (bytes[at + 1] ?? 0);
     check(end <= bytes.length, "the bundle ends within an entry");
-    entries.push(bytes.slice(at + 2, end));
+    entries.push(new Uint8Array(bytes.subarray(at + 2, end)));
     at = end;
   }
   check(entries.length === width, `the bundle has ${entries.length} entries, not ${width}`);

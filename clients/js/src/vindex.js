@@ -89,7 +89,7 @@ function hashName(kind, name) {
  */
 export function parseValue(bytes) {
   check(bytes.length === 48, `a value has ${bytes.length} bytes, not 48`);
-  return { count: fromBe(bytes.subarray(0, 8)), last: fromBe(bytes.subarray(8, 16)), root: bytes.slice(16) };
+  return { count: fromBe(bytes.subarray(0, 8)), last: fromBe(bytes.subarray(8, 16)), root: new Uint8Array(bytes.subarray(16)) };
 }
 
 /**
