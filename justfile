@@ -43,6 +43,10 @@ bench-quorum *args:
 fuzz target seconds="60":
     cd fuzz && RUSTC_BOOTSTRAP=1 cargo fuzz run {{target}} -- -max_total_time={{seconds}}
 
+# The verifier in JavaScript: types, and its tests in Node
+js:
+    cd clients/js && npm ci --no-audit --no-fund && npm run -s typecheck && npm test -s
+
 # Everything that CI runs
 ci:
     .ci/run

@@ -52,7 +52,8 @@ pub struct BastionLimits {
 impl Default for BastionLimits {
     fn default() -> Self {
         BastionLimits {
-            streams: 64,
+            // More than a stranger's slow bodies fill in their time.
+            streams: 512,
             connect_timeout: Duration::from_secs(15),
             ping_interval: Duration::from_secs(15),
             ping_timeout: Duration::from_secs(15),

@@ -44,6 +44,13 @@ pub(super) fn signers(settings: &WitnessSettings, is_new: bool) -> Result<Vec<Ar
 fn of_directory(dir: &Path, is_new: bool) -> Result<Vec<SecretKey>, Failed> {
     let files = [(WITNESS_KEY_FILE, Algorithm::CosignatureV1), (WITNESS_ML_DSA_KEY_FILE, Algorithm::MlDsa44)];
     let mut keys = Vec::new();
+    if is_new && files.iter().any(|(file, _)| dir.join(file).exists()) {
+        tracing::warn!(
+            dir = %dir.display(),
+            "there are keys here and no memory of what they cosigned: if this witness has run before, stop it, for it may cosign \
+             another history of the same logs; put its memory back, or give it new keys and a new name"
+        );
+    }
     for (file, algorithm) in files {
         let path = dir.join(file);
         if path.exists() {
