@@ -75,6 +75,7 @@ impl Witness {
     ) -> Result<Vec<Cosigned>, Refusal> {
         match answer.status {
             200 => self.cosignatures(answer.body, text, now),
+            403 => Err(Refusal::NotTrusted),
             404 => Err(Refusal::UnknownLog),
             409 => Err(conflict(answer, size)),
             422 => Err(Refusal::Inconsistent),
@@ -171,8 +172,15 @@ pub enum Refusal {
     /// 422: it says that the checkpoint does not continue what it holds.
     #[error("it says that the checkpoint is not consistent with what it holds")]
     Inconsistent,
+    /// 403: no signature is of a key that it trusts for the log, or it refuses the log.
+    #[error(
+        "it answers 403: it trusts none of the keys that sign (was the key changed? tell its operator the new one), or refuses this log"
+    )]
+    NotTrusted,
     /// 404: it does not know the log.
-    #[error("it does not know this log; give its operator what `glasslog log-stanza` prints")]
+    #[error(
+        "it answers 404: it does not know this log (give its operator what `glasslog log-stanza` prints), or is not at this URL"
+    )]
     UnknownLog,
     /// 429 with `Retry-After`: its budget for this log is spent.
     #[error(
@@ -219,6 +227,7 @@ impl Refusal {
             Refusal::Holds(_) => "conflict",
             Refusal::Ahead(_) => "ahead",
             Refusal::Inconsistent => "inconsistent",
+            Refusal::NotTrusted => "not_trusted",
             Refusal::UnknownLog => "unknown_log",
             Refusal::Budget { .. } => "budget",
             Refusal::Redirect => "redirect",

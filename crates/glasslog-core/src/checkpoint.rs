@@ -20,10 +20,10 @@ pub enum CheckpointError {
     /// The first line is empty, or longer than [`MAX_NAME_BYTES`].
     #[error("checkpoint origin must have 1 to 255 bytes")]
     Origin,
-    /// The second line is not a decimal number below 2^64 in its shortest spelling.
+    /// The second line, here its beginning, is not a decimal number below 2^64 in its shortest spelling.
     #[error("checkpoint size {0:?} is not a decimal number without leading zeros")]
     Size(String),
-    /// The third line is not the canonical base64 of 32 bytes.
+    /// The third line, here its beginning, is not the canonical base64 of 32 bytes.
     #[error("checkpoint root {0:?} is not the base64 of 32 bytes")]
     Root(String),
     /// An extension line is empty.
@@ -80,8 +80,8 @@ impl Checkpoint {
         if origin.is_empty() || origin.len() > MAX_NAME_BYTES {
             return Err(CheckpointError::Origin);
         }
-        let size = parse_decimal(size).ok_or_else(|| CheckpointError::Size(size.into()))?;
-        let root = parse_hash(root).ok_or_else(|| CheckpointError::Root(root.into()))?;
+        let size = parse_decimal(size).ok_or_else(|| CheckpointError::Size(beginning(size)))?;
+        let root = parse_hash(root).ok_or_else(|| CheckpointError::Root(beginning(root)))?;
         let extensions: Vec<String> = lines.map(String::from).collect();
         if extensions.iter().any(String::is_empty) {
             return Err(CheckpointError::Extension);
@@ -214,6 +214,11 @@ impl VerifiedCheckpoint {
     pub fn unchecked(&self) -> &[VerifierKey] {
         &self.unchecked
     }
+}
+
+/// What an error quotes of a line that may be as long as the note: more than a size and a root ever have.
+fn beginning(line: &str) -> String {
+    line.chars().take(60).collect()
 }
 
 /// A decimal number in its shortest spelling: no sign, no leading zero.

@@ -162,8 +162,12 @@ impl Note {
     /// [`NoteError::NoKnownSignature`] when there is nothing to rest on; [`NoteError::AmbiguousKeys`].
     pub fn verify<'a>(&'a self, keys: &'a [VerifierKey]) -> Result<VerifiedNote<'a>, NoteError> {
         let mut verified = VerifiedNote { text: &self.text, verified: Vec::new(), unchecked: Vec::new() };
-        for signature in &self.signatures {
+        for (before, signature) in self.signatures.iter().enumerate() {
             let Some(key) = key_of(signature, keys)? else { continue };
+            // What stands there twice was verified once: nobody can make a note dear by repeating a valid line.
+            if self.signatures.iter().take(before).any(|earlier| earlier == signature) {
+                continue;
+            }
             match signature.check(key, &self.text)? {
                 Check::Verified { time } => verified.add(VerifiedSignature { key, time }),
                 Check::NotChecked if verified.unchecked.contains(&key) => {}

@@ -63,7 +63,7 @@ pub enum PolicyError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LineProblem {
     /// A byte that a policy may not hold.
-    #[error("byte 0x{0:02x} is not allowed")]
+    #[error("byte 0x{0:02x} is not allowed{hint}", hint = if *.0 == b'\r' { "; lines end with a newline alone, not with CRLF" } else { "" })]
     Byte(u8),
     /// The last line.
     #[error("does not end in a newline")]
@@ -109,6 +109,9 @@ pub enum LineProblem {
     /// A setting is not `name=url=vkey`.
     #[error("expected name=url=vkey")]
     Setting,
+    /// A name or URL of a setting that no line of a policy could hold.
+    #[error("{0:?} has a space or a control character in it")]
+    Blank(String),
 }
 
 /// A log that the policy accepts.

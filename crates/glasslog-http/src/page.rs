@@ -18,11 +18,13 @@ const STYLE: &str = "\
 :root{color-scheme:light dark}\
 body{font:1rem/1.55 system-ui,sans-serif;max-width:46rem;margin:2.5rem auto;padding:0 1.25rem}\
 h1{font-size:1.5rem;overflow-wrap:anywhere}h2{font-size:1.1rem;margin-top:2rem}\
-dl{display:grid;grid-template-columns:max-content 1fr;gap:.35rem 1.25rem}dt{font-weight:600}dd{margin:0;overflow-wrap:anywhere}\
+dl{display:grid;grid-template-columns:max-content 1fr;gap:.35rem 1.25rem}dt{font-weight:600}dd{margin:0;min-width:0;overflow-wrap:anywhere}\
+.long{display:block;overflow-x:auto;white-space:nowrap}\
 code,pre{font:.9em/1.5 ui-monospace,monospace}pre{padding:.8rem 1rem;overflow-x:auto;border:1px solid #8886;border-radius:.4rem}\
 a{color:light-dark(#0645ad,#8ab4f8)}footer{margin-top:2.5rem;font-size:.9rem}";
 
-/// The page with this title, text, that goes around `body`, HTML; `software` stands at its foot.
+/// The page with this title, text, that goes around `body`, HTML; `software` stands at its foot. An element of class `long`
+/// is one line that scrolls.
 #[must_use]
 pub fn html(title: &str, body: &str, software: &str) -> Answer {
     let (title, software) = (Escaped(title), Escaped(software));

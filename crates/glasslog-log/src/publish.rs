@@ -154,10 +154,6 @@ impl Publisher {
         let Some(recorded) = self.recorded.clone() else { return Ok(()) };
         let Some(note) = self.with_quorum(&recorded)? else { return Ok(()) };
         let standing = self.public.as_ref().map(|public| &public.note);
-        if standing == Some(&note) {
-            self.quorum.is_new = false;
-            return Ok(());
-        }
         self.log.objects.swap_checkpoint(standing.map(Bytes::as_ref), &note)?;
         // Only now: on a full disk the same cosignatures are tried again.
         self.quorum.is_new = false;

@@ -25,6 +25,8 @@ pub(crate) struct Quorum {
     /// The reports that `tally` was made from.
     reports: Option<u64>,
     tally: Option<Tally>,
+    /// Whether the public checkpoint has the policy's quorum by itself: its cosignatures may be older than this process.
+    public_is_filled: bool,
     /// When the recorded checkpoint was first offered.
     offered_at: Option<Instant>,
     /// Whether its wait had ended when it was last looked at.
@@ -56,6 +58,16 @@ struct OwnCosignatures {
     text: String,
     lines: Vec<Signature>,
     signed_at: Instant,
+}
+
+impl Quorum {
+    /// At a start: what an own cosigner has said before, as `public` shows, must not be taken back by a clock that went back.
+    pub(crate) fn after(public: Option<&Public>, origin: &str) -> Quorum {
+        let lines = public.and_then(|public| cosignatures(&public.note).ok()).unwrap_or_default();
+        let own = lines.iter().filter(|line| line.name() == origin);
+        let times = own.filter_map(|line| line.bytes().first_chunk().map(|time| u64::from_be_bytes(*time)));
+        Quorum { own_time_s: times.max().unwrap_or(0), ..Quorum::default() }
+    }
 }
 
 impl Publisher {
@@ -113,18 +125,18 @@ impl Publisher {
         self.look_at_reports()?;
         let (is_public, has_waited) = (self.is_public(), self.has_waited());
         self.quorum.saw_end_of_wait = has_waited;
+        self.open_the_gate(has_waited);
         let filled = self.quorum.tally.as_ref().is_none_or(|tally| tally.filled);
         // DESIGN §3, Publish: of a new log, size 0 becomes public without a quorum, and no other checkpoint does.
         let is_first = recorded.size == TreeSize::ZERO && self.public.is_none();
-        let may_be_seen = filled || is_public || (is_first && has_waited);
-        if !may_be_seen {
-            // Until it has waited, what was said of the checkpoint before it holds.
-            if has_waited {
-                self.note_quorum(false);
-            }
+        // Until it has waited, what was said of the checkpoint before it holds.
+        let is_there = filled || (is_public && self.quorum.public_is_filled);
+        if is_there || has_waited {
+            self.note_quorum(is_there);
+        }
+        if !(filled || is_public || (is_first && has_waited)) {
             return Ok(None);
         }
-        self.note_quorum(filled || is_public);
         self.sign_for_ourselves(recorded)?;
         if is_public && !self.quorum.is_new {
             return Ok(None);
@@ -140,7 +152,8 @@ impl Publisher {
         let kept = kept.map_err(unreadable)?;
         let note =
             with_cosignatures(&recorded.note, kept.iter().chain(own).chain(others)).map_err(unreadable)?;
-        Ok(Some(Bytes::from(note)))
+        self.quorum.is_new = self.public.as_ref().is_none_or(|public| public.note != note);
+        Ok(self.quorum.is_new.then(|| Bytes::from(note)))
     }
 
     /// Takes in what witnesses have said since the last look.
@@ -154,13 +167,28 @@ impl Publisher {
         if let Some(contradiction) = &tally.contradiction {
             self.heed(contradiction)?;
         }
-        if tally.confirmed && !self.may_sign() {
-            tracing::info!("a quorum of witnesses has confirmed the last recorded checkpoint");
-            self.log.progress.set_unconfirmed(false);
-        }
+        self.quorum.public_is_filled = tally.filled
+            || self.public.as_ref().filter(|_| self.is_public()).is_some_and(|public| {
+                let keys = self.log.config.signers.iter().map(|signer| signer.verifier_key().clone());
+                panel.is_filled_by(&public.note, &self.log.config.origin, &keys.collect::<Vec<_>>())
+            });
         (self.quorum.reports, self.quorum.tally) = (Some(reports), Some(tally));
         self.quorum.is_new = true;
         Ok(())
+    }
+
+    /// Lets the log sign once a quorum has confirmed what it goes on from, and everyone else has had the time to contradict: one
+    /// witness may hold a checkpoint, offered when the others were away, that no quorum has seen.
+    fn open_the_gate(&self, has_waited: bool) {
+        let confirmed = self
+            .quorum
+            .tally
+            .as_ref()
+            .is_some_and(|tally| tally.confirmed && (tally.all_heard || has_waited));
+        if confirmed && !self.may_sign() {
+            tracing::info!("a quorum of witnesses has confirmed the last recorded checkpoint");
+            self.log.progress.set_unconfirmed(false);
+        }
     }
 
     /// A witness knows of something else: either another process has gone on, or this state is behind.
@@ -255,9 +283,8 @@ fn deadlines(
     unseen_end_of_wait: Option<Instant>,
     own_refresh_at: Option<Instant>,
 ) -> impl Iterator<Item = Instant> {
-    // Only what is public is waited for no more, and signed again.
-    let next = if is_public { own_refresh_at } else { unseen_end_of_wait };
-    next.into_iter()
+    // Nothing of ours signs what is not public.
+    unseen_end_of_wait.into_iter().chain(own_refresh_at.filter(|_| is_public))
 }
 
 fn unreadable(size: TreeSize, why: &dyn std::fmt::Display) -> Failure {
@@ -281,7 +308,7 @@ mod tests {
         assert_eq!(next(false, None, Some(past)), None, "nothing of ours is signed while nothing is public");
         assert_eq!(next(false, Some(later), Some(past)), Some(later));
         assert_eq!(next(false, Some(past), None), Some(past), "nobody has seen it");
-        assert_eq!(next(true, Some(past), Some(later)), Some(later));
+        assert_eq!(next(true, None, Some(past)), Some(past));
         assert_eq!(next(true, None, None), None);
     }
 }

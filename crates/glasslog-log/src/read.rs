@@ -103,6 +103,22 @@ impl Reader {
         size: TreeSize,
         root: &Hash,
     ) -> Result<ConsistencyProof, ReadError> {
+        match self.consistency_from_tiles(old, size, root) {
+            Err(ReadError::Contradiction(_)) => {
+                // As in `prove`: is it the disk that is wrong, or only what memory kept?
+                self.trees.clear();
+                self.consistency_from_tiles(old, size, root)
+            }
+            proof => proof,
+        }
+    }
+
+    fn consistency_from_tiles(
+        &self,
+        old: TreeSize,
+        size: TreeSize,
+        root: &Hash,
+    ) -> Result<ConsistencyProof, ReadError> {
         let spans = consistency_spans(old, size).map_err(|why| ReadError::Contradiction(why.to_string()))?;
         let node = |node: Node| self.node(size, node);
         let hashes = spans.iter().map(|span| span.hash(node)).collect::<Result<Vec<_>, _>>()?;

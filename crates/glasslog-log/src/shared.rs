@@ -355,7 +355,7 @@ impl Counters {
                 .cloned()
                 .or_else(|| self.unconfirmed().map(Arc::from))
                 .or_else(|| self.refused_lately()),
-            quorum: !self.without_quorum.load(Ordering::Acquire),
+            quorum: !self.without_quorum.load(Ordering::Acquire) && self.unconfirmed().is_none(),
             duplicates: self.duplicates.load(Ordering::Relaxed),
             commits: self.commits.load(Ordering::Relaxed),
             published_at_unix_s: (published_at_unix_s > 0).then_some(published_at_unix_s),
@@ -380,7 +380,8 @@ pub struct Progress {
     pub backlog_bytes: u64,
     /// Why adds would be refused now, if they would.
     pub refusing: Option<Arc<str>>,
-    /// Whether the newest recorded checkpoint has its policy's quorum, or the last one had it and this one has not waited long.
+    /// Whether the newest recorded checkpoint has its policy's quorum, or the last one had it and this one has not waited
+    /// long. At a start, not before a quorum has confirmed it.
     pub quorum: bool,
     /// Duplicates answered since the start.
     pub duplicates: u64,

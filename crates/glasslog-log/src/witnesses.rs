@@ -15,7 +15,7 @@ use std::{
 use bytes::Bytes;
 use glasslog_client::witness::{Cosigned, Refusal, Witness};
 use glasslog_core::{
-    checkpoint::Checkpoint,
+    checkpoint::{Checkpoint, VerifiedCheckpoint},
     note::{Signature, VerifierKey},
     policy::Policy,
 };
@@ -130,6 +130,8 @@ pub(crate) struct Tally {
     pub(crate) lines: Vec<Signature>,
     /// Whether a quorum has confirmed what this process went on from.
     pub(crate) confirmed: bool,
+    /// Whether every witness has answered something, or failed to.
+    pub(crate) all_heard: bool,
     /// When the last of those that asked to be left alone may be asked again, if the quorum waits for them.
     pub(crate) held_up_until: Option<Instant>,
     /// What would be a fork of this log, if it is true.
@@ -191,7 +193,10 @@ impl Panel {
         for seat in new {
             let asker = ask::Asker::new(Arc::clone(log), seat);
             let thread = crate::workers::spawn("witness client", log, move || asker.run())?;
-            panel.threads.lock().push(thread);
+            let mut threads = panel.threads.lock();
+            // Of witnesses that a policy has dropped: what is not joined keeps its stack.
+            threads.retain(|thread| !thread.is_finished());
+            threads.push(thread);
         }
         Ok(())
     }
@@ -240,9 +245,17 @@ impl Panel {
             confirmed: inner
                 .policy
                 .is_filled_by(|key| inner.stands(key, |s| matches!(s, Standing::Confirmed))),
+            all_heard: inner.seats.iter().all(Seat::was_heard),
             held_up_until,
             contradiction: inner.contradiction(),
         }
+    }
+
+    /// Whether the cosignatures that `note` carries, a checkpoint of the log `origin` with `log_keys`, fill the quorum.
+    pub(crate) fn is_filled_by(&self, note: &[u8], origin: &str, log_keys: &[VerifierKey]) -> bool {
+        let policy = self.lock().policy.clone();
+        VerifiedCheckpoint::open_with_witnesses(note, origin, log_keys, &policy.witness_keys())
+            .is_ok_and(|opened| policy.evaluate(opened.cosignatures(), unix_time_s()).filled)
     }
 
     /// Whose failures keep the quorum away, in words.
@@ -298,6 +311,11 @@ impl Panel {
                 }
             }
         }
+    }
+
+    /// The newest checkpoint that was offered.
+    fn newest(&self) -> Option<Arc<Offer>> {
+        self.lock().offer.clone()
     }
 
     /// Notes what a witness answered.

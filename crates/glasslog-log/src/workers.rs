@@ -72,13 +72,14 @@ pub(crate) fn start(
     quorum::close_the_gate(log.panel.as_ref(), start_unconfirmed, &log.progress);
 
     let doubtful_below = if view.unclean { view.head } else { TreeSize::ZERO };
+    let public = public.map(Public::of).transpose()?;
     let mut publisher = Publisher {
         integrator: Integrator::new(Arc::clone(&log), edge, doubtful_below),
         epoch,
         recorded: view.recorded.map(Recorded::of).transpose()?,
-        public: public.map(Public::of).transpose()?,
         due_at: Instant::now(),
-        quorum: Quorum::default(),
+        quorum: Quorum::after(public.as_ref(), &log.config.origin),
+        public,
         chores: chores.clone(),
         log: Arc::clone(&log),
     };

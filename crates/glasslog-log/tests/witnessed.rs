@@ -17,12 +17,14 @@ use std::{
 use bytes::Bytes;
 use common::*;
 use double::{Mode, Witnesses};
+use glasslog_client::witness::with_cosignatures;
 use glasslog_core::{
     TreeSize,
     checkpoint::VerifiedCheckpoint,
-    cosignature::VerifiedCosignature,
+    cosignature::{VerifiedCosignature, cosign},
     note::{Algorithm, Ed25519Signer, SecretKey, Signer},
     policy::Policy,
+    tile::Edge,
 };
 use glasslog_log::{AddError, Log, Witnessing, Workers};
 use glasslog_store::{
@@ -111,8 +113,8 @@ fn a_quorum_publishes_whatever_the_others_do() {
                     "{lie:?}"
                 );
             }
-            let trouble = log.witnesses()[1].trouble.clone();
-            assert!(trouble.is_some() || lie == Mode::Hang, "{lie:?} is a counted, named failure");
+            // A counted, named failure, once it is heard.
+            until(|| log.witnesses()[1].trouble.is_some() || lie == Mode::Hang).await;
         });
         witnesses.release();
         workers.stop().unwrap();
@@ -244,6 +246,50 @@ fn a_witness_that_never_saw_the_log_confirms() {
     workers.stop().unwrap();
 }
 
+/// A checkpoint that is public without the quorum (a new log's first, or one from before there was a policy) does not pass for
+/// one that has it.
+#[test]
+fn a_public_checkpoint_below_the_quorum_is_said_to_be_that() {
+    let memory = Memory::new();
+    let witnesses = Witnesses::new(2);
+    (0..2).for_each(|witness| witnesses.set(witness, Mode::UnknownLog));
+    let (log, workers) = open(&memory, &witnesses, 2);
+    runtime().block_on(async {
+        assert!(cosigned(&log, &witnesses, 0).await.is_empty());
+        let asked = || {
+            log.witnesses().iter().flat_map(|witness| witness.answers.clone()).map(|(_, n)| n).sum::<u64>()
+        };
+        let before = asked();
+        until(|| asked() > before + 1).await;
+        until(|| !log.progress().quorum).await;
+        let before = asked();
+        until(|| {
+            assert!(!log.progress().quorum);
+            asked() > before
+        })
+        .await;
+        (0..2).for_each(|witness| witnesses.set(witness, Mode::Honest));
+        until(|| cosignatures(&log, &witnesses).len() == 2 && log.progress().quorum).await;
+    });
+    workers.stop().unwrap();
+
+    // What it has from a former process counts, without a word from anybody.
+    let mut memory = memory;
+    memory.restart();
+    (0..2).for_each(|witness| witnesses.set(witness, Mode::Down));
+    witnesses.watch(&memory.stores);
+    let at_once = Witnessing { start_unconfirmed: true, ..witnessing(&witnesses, 2) };
+    let (log, workers) = Log::open_witnessed(config(), memory.stores.clone(), at_once).unwrap();
+    runtime().block_on(async {
+        until(|| {
+            assert!(log.progress().quorum);
+            log.witnesses().iter().all(|witness| witness.answers.iter().any(|(_, count)| *count > 1))
+        })
+        .await;
+    });
+    workers.stop().unwrap();
+}
+
 /// Invariant 6, judged by witnesses: a state that was restored from a backup stops before it signs anything.
 #[test]
 fn a_state_that_witnesses_know_to_be_behind_stops_the_log() {
@@ -263,6 +309,8 @@ fn a_state_that_witnesses_know_to_be_behind_stops_the_log() {
         runtime().block_on(async {
             add_when_ready(&log, "b=1").await;
             cosigned(&log, &witnesses, 2).await;
+            // Whichever of them will be asked must have seen it.
+            until(|| cosignatures(&log, &witnesses).len() == 3).await;
         });
         workers.stop().unwrap();
 
@@ -326,6 +374,32 @@ fn a_quorum_that_contradicts_stops_a_running_log() {
         add(&log, &["b=1"], None).await.unwrap();
         let why = tokio::time::timeout(PATIENCE, workers.failed()).await.unwrap();
         assert!(why.contains("not consistent"), "{why}");
+    });
+}
+
+/// A witness that is always behind the newest checkpoint can prove a fork all the same.
+#[test]
+fn evidence_counts_however_late_it_comes() {
+    let memory = Memory::new();
+    let witnesses = Witnesses::new(3);
+    let (log, mut workers) = open(&memory, &witnesses, 2);
+    runtime().block_on(async {
+        add_when_ready(&log, "a=1").await;
+        cosigned(&log, &witnesses, 1).await;
+        until(|| cosignatures(&log, &witnesses).len() == 3).await;
+        witnesses.set(0, Mode::SlowFork);
+        let adding = async {
+            for i in 1_u64.. {
+                let _the_log_may_have_stopped = add(&log, &[&format!("n{i}=v")], None).await;
+                until(|| log.progress().published.0 > i).await;
+            }
+        };
+        let failed = tokio::time::timeout(PATIENCE, workers.failed());
+        let why = tokio::select! {
+            why = failed => why.unwrap(),
+            () = adding => unreachable!(),
+        };
+        assert!(why.contains("own signature"), "{why}");
     });
 }
 
@@ -445,9 +519,12 @@ fn a_cosignature_outlasts_a_full_disk() {
 fn a_log_cosigns_its_own_checkpoints() {
     let memory = Memory::new();
     let cosigner = SecretKey::from_seed(ORIGIN, Algorithm::CosignatureV1, &[77; 32]).unwrap();
-    let mut config = config();
-    config.cosigners = vec![Arc::new(Ed25519Signer::new(&cosigner)) as Arc<dyn Signer>];
-    let (log, workers) = Log::open(config, memory.stores.clone()).unwrap();
+    let with_cosigner = || {
+        let mut config = config();
+        config.cosigners = vec![Arc::new(Ed25519Signer::new(&cosigner)) as Arc<dyn Signer>];
+        config
+    };
+    let (log, workers) = Log::open(with_cosigner(), memory.stores.clone()).unwrap();
     runtime().block_on(async {
         add(&log, &["a=1"], None).await.unwrap();
         published(&log, 1).await;
@@ -459,6 +536,23 @@ fn a_log_cosigns_its_own_checkpoints() {
     let policy = Policy::without_witnesses(&[vkeys()[0].clone(), keys[0].clone()]);
     let now = opened.cosignatures()[0].time();
     assert_eq!(policy.evaluate(opened.cosignatures(), now).as_of, Some(now));
+    workers.stop().unwrap();
+
+    // A clock that was an hour ahead and has been set right: the next process does not take back what it said.
+    let public = memory.stores.objects.checkpoint().unwrap().unwrap();
+    let ahead = cosign(opened.note().text(), now + 3600, &Ed25519Signer::new(&cosigner)).unwrap();
+    let shown = with_cosignatures(&public, [&ahead]).unwrap();
+    memory.stores.objects.swap_checkpoint(Some(&public), shown.as_bytes()).unwrap();
+    let mut memory = memory;
+    memory.restart();
+    let (log, workers) = Log::open(with_cosigner(), memory.stores.clone()).unwrap();
+    runtime().block_on(async {
+        add(&log, &["b=1"], None).await.unwrap();
+        published(&log, 2).await;
+    });
+    let note = log.published().borrow().as_ref().unwrap().note.clone();
+    let opened = VerifiedCheckpoint::open_with_witnesses(&note, ORIGIN, &vkeys(), &keys).unwrap();
+    assert_eq!(opened.cosignatures()[0].time(), now + 3600);
     workers.stop().unwrap();
 }
 
@@ -506,5 +600,58 @@ fn what_was_acknowledged_without_a_quorum_is_published_after_a_kill() {
     });
     workers.stop().unwrap();
     drop(killed);
+    witnesses.assert_one_chain();
+}
+
+/// DESIGN §3, Start (b): a witness alone has seen a checkpoint that was recorded; the quorum that has not must not be enough to
+/// sign another one at its size while that witness is only slow.
+#[test]
+fn a_slow_witness_is_heard_before_anything_is_signed() {
+    let mut memory = Memory::new();
+    let witnesses = Witnesses::new(3);
+    let (log, workers) = open(&memory, &witnesses, 2);
+    runtime().block_on(async {
+        add_when_ready(&log, "a=1").await;
+        cosigned(&log, &witnesses, 1).await;
+        until(|| cosignatures(&log, &witnesses).len() == 3).await;
+    });
+    workers.stop().unwrap();
+    memory.restart();
+    let backup = Arc::new(memory.state.restarted());
+    let (log, workers) = open(&memory, &witnesses, 2);
+    runtime().block_on(async {
+        until(|| log.progress().refusing.is_none()).await;
+        (1..3).for_each(|witness| witnesses.set(witness, Mode::Down));
+        add(&log, &["b=1"], None).await.unwrap();
+        until(|| log.witnesses()[0].held == Some(TreeSize(2))).await;
+    });
+    workers.stop().unwrap();
+
+    let gone: Vec<String> = Edge::objects_at(TreeSize(2)).map(|path| path.to_string()).collect();
+    memory.stores.objects.remove(&gone).unwrap();
+    restore(&mut memory, &backup);
+    witnesses.show_checkpoints(true);
+    (1..3).for_each(|witness| witnesses.set(witness, Mode::Honest));
+    witnesses.hold();
+    witnesses.set(0, Mode::Hang);
+    witnesses.watch(&memory.stores);
+    let patient = Witnessing { timeout: PATIENCE, ..witnessing(&witnesses, 2) };
+    let (log, mut workers) = Log::open_witnessed(config(), memory.stores.clone(), patient).unwrap();
+    runtime().block_on(async {
+        until(|| (1..3).all(|witness| log.witnesses()[witness].has_cosigned)).await;
+        witnesses.release();
+        let adding = async {
+            loop {
+                let _refused = add(&log, &["c=1"], None).await;
+                tokio::task::yield_now().await;
+            }
+        };
+        let failed = tokio::time::timeout(PATIENCE, workers.failed());
+        let why: Arc<str> = tokio::select! {
+            why = failed => why.unwrap(),
+            () = adding => unreachable!(),
+        };
+        assert!(why.contains("own signature"), "{why}");
+    });
     witnesses.assert_one_chain();
 }

@@ -243,9 +243,11 @@ impl Collector for LogState {
         each("refusing", "1 while adds are refused", |progress| {
             Some(u64::from(progress.refusing.is_some()))
         })?;
-        each("quorum", "0 while the newest signed checkpoint waits in vain for its quorum", |progress| {
-            Some(u64::from(progress.quorum))
-        })?;
+        each(
+            "quorum",
+            "0 while the newest signed checkpoint waits in vain for its quorum, or a start for its confirmation",
+            |progress| Some(u64::from(progress.quorum)),
+        )?;
 
         let mut commits =
             encoder.encode_descriptor("commits", "Durable commits since start", None, MetricType::Counter)?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use glasslog_core::note::VerifierKey;
+use glasslog_core::note::{Algorithm, VerifierKey};
 use glasslog_http::{
     answer::{Answer, json},
     page::{Escaped, html},
@@ -49,14 +49,8 @@ pub(crate) fn page(app: &App) -> Answer {
     let name = name(app);
     let url = about.submission_url.as_deref().unwrap_or("URL-OF-THIS-WITNESS");
     let monitoring = about.monitoring_url.as_deref().unwrap_or(url);
-    let keys: Vec<_> =
-        app.keys.iter().map(|key| format!("<code>{}</code>", Escaped(&key.to_string()))).collect();
-    let policy: Vec<_> = app
-        .keys
-        .iter()
-        .enumerate()
-        .map(|(n, key)| format!("witness w{} {} {}", n + 1, Escaped(&key.to_string()), Escaped(url)))
-        .collect();
+    let keys: Vec<_> = app.keys.iter().map(shown).collect();
+    let policy = policy(&app.keys, url);
     let body = format!(
         "<h1>{name}</h1>\n\
          <p>A witness of transparency logs: it cosigns a log's checkpoint if it is consistent with every one that it cosigned \
@@ -66,27 +60,48 @@ pub(crate) fn page(app: &App) -> Answer {
          <dt>Contact</dt><dd>{contact}</dd>\n</dl>\n\
          <h2>Use it</h2>\n\
          <p>Keep the keys from a source that you trust, not from this page. In a \
-         <a href=\"https://c2sp.org/tlog-policy\">tlog-policy</a> each is a line; count them as one witness:</p>\n\
+         <a href=\"https://c2sp.org/tlog-policy\">tlog-policy</a> each is a line, and a group makes them one witness:</p>\n\
          <pre>{policy}</pre>\n\
          <p>A log is added here by its operator's settings or by a list: its origin, its key and how many checkpoints a day it \
          needs cosigned. <code>glasslog log-stanza</code> prints what to send.</p>\n\
          <p>The protocol is <a href=\"https://c2sp.org/tlog-witness\">c2sp.org/tlog-witness</a>. More: \
          <a href=\"witness.v0.json\">witness.v0.json</a>, <a href=\"ready\">ready</a>.</p>",
         name = Escaped(name),
-        keys = keys.join("<br>"),
+        keys = keys.join("\n"),
         url = Escaped(url),
         monitoring = Escaped(monitoring),
         logs = app.logs.len(),
         lists = lists(&about.lists, about.list_interval),
         contact = Escaped(about.contact.as_deref().unwrap_or("not given")),
-        policy = policy.join("\n"),
+        policy = Escaped(&policy),
     );
     html(name, &body, SOFTWARE)
 }
 
+/// A key of 1,312 bytes would push everything else off the page.
+fn shown(key: &VerifierKey) -> String {
+    let class = if key.algorithm() == Algorithm::MlDsa44 { " class=\"long\"" } else { "" };
+    format!("<code{class}>{}</code>", Escaped(&key.to_string()))
+}
+
+/// The lines of a policy file that make these keys one witness, `w`.
+fn policy(keys: &[VerifierKey], url: &str) -> String {
+    if let [key] = keys {
+        return format!("witness w {key} {url}");
+    }
+    let mut lines = String::new();
+    let mut group = String::from("group w any");
+    for (n, key) in (1..).zip(keys) {
+        lines += &format!("witness w{n} {key} {url}\n");
+        group += &format!(" w{n}");
+    }
+    lines + &group
+}
+
 fn lists(lists: &[String], interval: Option<Duration>) -> String {
+    // A list that is a file is its operator's own, and its path nobody else's business.
     if lists.is_empty() {
-        return "none".to_owned();
+        return if interval.is_some() { "its operator's own" } else { "none" }.to_owned();
     }
     let lists: Vec<_> = lists.iter().map(|list| Escaped(list).to_string()).collect();
     let every =

@@ -7,7 +7,10 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use glasslog_core::note::{Signer, VerifierKey};
+use glasslog_core::{
+    note::{Signer, VerifierKey},
+    witness::origin_hash,
+};
 use glasslog_http::{
     UnreadBody,
     answer::{Answer, TEXT, json_with_status, uncached, with_status},
@@ -31,7 +34,8 @@ use crate::{
     about,
     commit::Committer,
     config::{About, Clock, Limits},
-    logs::{Budget, Entry, LogTable},
+    decide::Refused,
+    logs::{Budget, Entry, LogTable, Use},
     metrics::{Metrics, Outcome},
     refusal::Refusal,
     sign_subtree::{self, sign_subtree},
@@ -46,7 +50,7 @@ const WRITES: &str = "POST";
 /// Long bodies that are read at once: 64 of half a megabyte.
 const LARGE_BODIES: usize = 64;
 
-/// Contradictions and the like that are logged in full: so many at once, and as many in a day.
+/// What others cause, and is logged: so many at once, and as many in a day.
 const REPORTS_PER_DAY: u32 = 1000;
 
 /// Everything that answering a request needs.
@@ -69,7 +73,9 @@ pub(crate) struct App {
     /// Bounds what is computed at once beside the async threads.
     processors: Arc<Semaphore>,
     clients: Option<Limiter>,
-    everyone: Option<Limiter>,
+    /// Of all logs together: what only the logs can cause, and what anybody can who has seen a checkpoint of theirs.
+    growth: Option<Limiter>,
+    repeats: Option<Limiter>,
     reports: Budget,
     started: Instant,
     /// Whether `/metrics` is answered on the public listener.
@@ -193,7 +199,8 @@ impl App {
             refusing: ArcSwapOption::empty(),
             processors: Arc::new(Semaphore::new(processors)),
             clients: limits.client_rate.map(|rate| Limiter::new(rate, limits.rate_buckets)),
-            everyone: limits.global_rate.map(|rate| Limiter::new(rate, 1)),
+            growth: limits.global_rate.map(|rate| Limiter::new(rate, 1)),
+            repeats: limits.global_rate.map(|rate| Limiter::new(rate, 1)),
             reports: Budget::new(std::num::NonZeroU32::new(REPORTS_PER_DAY)),
             started: Instant::now(),
             limits,
@@ -310,25 +317,49 @@ impl App {
         self.take(self.clients.as_ref(), Client::from(client), message)
     }
 
-    /// Counts a checkpoint that is about to be cosigned.
+    /// Counts a checkpoint that is about to be cosigned. If it is not after all, the budget it was taken from gets it back.
     ///
     /// # Errors
     ///
     /// 429.
-    pub(crate) fn admit_log(&self, entry: &Entry, refresh: bool) -> Result<(), Refusal> {
-        let budget = if refresh { &entry.refresh } else { &entry.growth };
+    pub(crate) fn admit_log<'a>(&self, entry: &'a Entry, of: Use) -> Result<&'a Budget, Refusal> {
+        let budget = entry.budget(of);
         budget.take(self.started.elapsed()).map_err(|wait| {
             let message = "this log has used up its queries; wait as long as the header Retry-After says";
             Refusal::limited(message, wait)
         })?;
         let message =
             "this witness is asked for more than it gives; wait as long as the header Retry-After says";
-        self.take(self.everyone.as_ref(), Client::Crowd, message)
+        let everyone = if of == Use::Growth { &self.growth } else { &self.repeats };
+        match self.take(everyone.as_ref(), Client::Crowd, message) {
+            Ok(()) => Ok(budget),
+            Err(limited) => {
+                budget.give_back();
+                Err(limited)
+            }
+        }
     }
 
-    /// Whether what others cause, and the operator should know, is to be logged in full.
+    /// The log `origin`, if it is known.
+    ///
+    /// # Errors
+    ///
+    /// 404, or 403 for one that was known: 404 says that nothing was ever cosigned that could contradict the log.
+    pub(crate) fn log(&self, origin: &str) -> Result<Arc<Entry>, Refusal> {
+        self.logs.get(origin).ok_or_else(|| match self.slots.get(&origin_hash(origin)) {
+            Some(slot) if slot.record().is_some() => Refusal::forgotten(origin),
+            _ => Refused::UnknownLog(origin.to_owned()).into(),
+        })
+    }
+
+    /// Whether what others cause, and the operator should know, is to be logged.
     pub(crate) fn admit_report(&self) -> bool {
         self.reports.take(self.started.elapsed()).is_ok()
+    }
+
+    /// The same of a log's contradictions.
+    pub(crate) fn admit_evidence(&self, entry: &Entry) -> bool {
+        entry.reports.take(self.started.elapsed()).is_ok()
     }
 
     /// Forgets clients that have been idle long enough.

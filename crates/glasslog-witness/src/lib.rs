@@ -27,7 +27,11 @@ pub use glasslog_http::{rate::Rate, serve::ConnectionLimits};
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
-use glasslog_core::witness::origin_hash;
+use glasslog_core::{
+    checkpoint::{Checkpoint, CheckpointError},
+    note::Note,
+    witness::origin_hash,
+};
 use glasslog_http::serve::serve;
 use tokio::{
     net::TcpListener,
@@ -42,7 +46,7 @@ use crate::{
     logs::LogTable,
     metrics::Metrics,
     slots::Slots,
-    state::{StateError, WitnessState},
+    state::{Record, StateError, WitnessState},
 };
 
 /// Why a witness could not start, or had to end.
@@ -199,10 +203,27 @@ async fn load(state: Arc<dyn WitnessState>, logs: &LogTable) -> Result<Slots, Wi
         loaded.map_err(|_| WitnessError::WorkerEnded { worker: "loading" })?.map_err(WitnessError::State)?;
     let slots = Slots::default();
     for record in records {
+        check(&record).map_err(WitnessError::State)?;
         logs.holds(&record.origin, record.note.clone());
         slots.get_or_make(origin_hash(&record.origin)).set(Some(record));
     }
     Ok(slots)
+}
+
+/// A database does not notice a bit that turned over. What is held stands in it twice: as it is compared, and as it was
+/// signed.
+fn check(record: &Record) -> Result<(), StateError> {
+    let Record { origin, held, note } = record;
+    let checkpoint = Note::parse(note).map_err(CheckpointError::from);
+    let why = match checkpoint.and_then(|note| Checkpoint::parse(note.text())) {
+        Ok(shown) if (&shown.origin, shown.size, shown.root) == (origin, held.size, held.root) => {
+            return Ok(());
+        }
+        Ok(_) => "it is not what the checkpoint beside it says".to_owned(),
+        Err(error) => format!("its checkpoint cannot be read: {error}"),
+    };
+    let why = format!("{why}; the file is damaged: put a newer state back if there is one");
+    Err(StateError::Corrupt { place: format!("the record of the log {origin:?}"), why })
 }
 
 /// Every few seconds: idle clients are forgotten, and a state that took no changes is asked again.

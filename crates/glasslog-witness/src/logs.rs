@@ -81,10 +81,33 @@ struct Inner {
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) log: KnownLog,
-    /// New checkpoints, and refreshes: anybody can send a public checkpoint again, so refreshes must not use up what
-    /// the log needs to grow.
     pub(crate) growth: Budget,
     pub(crate) refresh: Budget,
+    pub(crate) subtree: Budget,
+    /// Contradictions that are logged in full: each log has its own, so that no log's drown another's.
+    pub(crate) reports: Budget,
+}
+
+/// The [`Entry::reports`] of a log in a day, all of which may come at once.
+const REPORTS_PER_DAY: NonZeroU32 = NonZeroU32::new(24).unwrap();
+
+/// What a query is for. Each use has a budget of its own: anybody can send a public checkpoint again, or ask for a part of
+/// it, so neither must use up what the log needs to grow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Use {
+    Growth,
+    Refresh,
+    Subtree,
+}
+
+impl Entry {
+    pub(crate) fn budget(&self, of: Use) -> &Budget {
+        match of {
+            Use::Growth => &self.growth,
+            Use::Refresh => &self.refresh,
+            Use::Subtree => &self.subtree,
+        }
+    }
 }
 
 /// Why the operator's logs were not taken.
@@ -257,11 +280,11 @@ impl Inner {
         if let Some(ml_dsa) = self.ml_dsa {
             log.keys = log.keys.checked_by(ml_dsa);
         }
+        let reports = former.map_or(Budget::new(Some(REPORTS_PER_DAY)), |entry| entry.reports.again());
         let former = former.filter(|former| former.log.qpd == log.qpd);
-        let budget =
-            |of: fn(&Entry) -> &Budget| former.map_or(Budget::new(log.qpd), |entry| of(entry).again());
-        let (growth, refresh) = (budget(|entry| &entry.growth), budget(|entry| &entry.refresh));
-        Arc::new(Entry { growth, refresh, log })
+        let budget = |of| former.map_or(Budget::new(log.qpd), |entry| entry.budget(of).again());
+        let (growth, refresh, subtree) = (budget(Use::Growth), budget(Use::Refresh), budget(Use::Subtree));
+        Arc::new(Entry { growth, refresh, subtree, reports, log })
     }
 
     /// Whether the keys are those of whoever signed what is held of their log; yes, if nothing is held.
@@ -310,13 +333,25 @@ impl Budget {
     /// How long to wait for the next one.
     pub(crate) fn take(&self, now: Duration) -> Result<(), Duration> {
         let Some(qpd) = self.qpd else { return Ok(()) };
-        let each = nanos(DAY) / u64::from(qpd.get());
+        let each = nanos_each(qpd);
         // 584 years fit, so that no sum here overflows.
         let (now, day) = (nanos(now), each * u64::from(qpd.get()));
         let next = |full_at: u64| Some(full_at.max(now) + each).filter(|next| *next <= now + day);
         let taken = self.full_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
         taken.map(|_| ()).map_err(|full_at| Duration::from_nanos(full_at.max(now) + each - now - day))
     }
+
+    /// Puts back one query that was taken and came to nothing.
+    pub(crate) fn give_back(&self) {
+        if let Some(qpd) = self.qpd {
+            let before = |full_at: u64| Some(full_at.saturating_sub(nanos_each(qpd)));
+            let _ = self.full_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, before);
+        }
+    }
+}
+
+fn nanos_each(qpd: NonZeroU32) -> u64 {
+    nanos(DAY) / u64::from(qpd.get())
 }
 
 fn nanos(time: Duration) -> u64 {

@@ -55,6 +55,11 @@ impl Refusal {
         Refusal::new(StatusCode::FORBIDDEN, Outcome::Disabled, message)
     }
 
+    pub(crate) fn forgotten(origin: &str) -> Refusal {
+        let message = format!("this witness has cosigned the log {origin:?}, and knows no key of it now");
+        Refusal::new(StatusCode::FORBIDDEN, Outcome::UnknownLog, message)
+    }
+
     pub(crate) fn limited(message: &'static str, retry_after: Duration) -> Refusal {
         let refusal = Refusal::new(StatusCode::TOO_MANY_REQUESTS, Outcome::Limited, message);
         Refusal { retry_after: Some(retry_after), ..refusal }

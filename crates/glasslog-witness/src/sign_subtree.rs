@@ -16,7 +16,7 @@ use glasslog_http::answer::{Answer, TEXT, uncached};
 use http::{Request, StatusCode};
 use hyper::body::Incoming;
 
-use crate::{app::App, decide::Refused, metrics::Outcome, refusal::Refusal, submit::receive};
+use crate::{app::App, logs::Use, metrics::Outcome, refusal::Refusal, submit::receive};
 
 /// Whether this witness has a key that can: "The cosignature format MUST support subtree cosigning."
 pub(crate) fn is_supported(app: &App) -> bool {
@@ -45,14 +45,13 @@ async fn answer(app: &Arc<App>, peer: IpAddr, request: Request<Incoming>) -> Res
 fn sign(app: &App, body: &Bytes) -> Result<String, Refusal> {
     let request = SignSubtreeRequest::parse(body)?;
     let origin = &request.checkpoint().origin;
-    let entry = app.logs.get(origin).ok_or_else(|| Refused::UnknownLog(origin.clone()))?;
+    let entry = app.log(origin)?;
     if entry.log.disabled {
         return Err(Refusal::disabled(origin));
     }
     let signers = cosigners(app, &request)?;
     request.verify_proof()?;
-    // Like a refresh: anybody can send a public checkpoint again.
-    app.admit_log(&entry, true)?;
+    app.admit_log(&entry, Use::Subtree)?;
     let mut lines = String::new();
     for signer in &signers {
         let line = cosign_subtree(origin, request.subtree().range(), request.hash(), &***signer);

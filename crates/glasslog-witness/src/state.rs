@@ -64,7 +64,7 @@ pub enum StateError {
     #[error(
         "the witness state at {place} is older than the one that was in use here (it is at change {found}, {marked} was \
          reached): a backup was restored, or the file was removed. Put the newer state back; or start once with \
-         accept-older-state if it is lost, knowing that this witness may then cosign a fork of what it cosigned before"
+         --accept-older-state if it is lost, knowing that this witness may then cosign a fork of what it cosigned before"
     )]
     Older {
         /// The file.

@@ -18,8 +18,9 @@ use std::{
 
 use bytes::Bytes;
 use glasslog_core::{
+    checkpoint::Checkpoint,
     cosignature,
-    note::{Note, SignError, Signature},
+    note::{Algorithm, Note, SignError, Signature},
     witness::{AddCheckpoint, MAX_ADD_CHECKPOINT_BYTES, origin_hash},
 };
 use glasslog_http::{
@@ -34,8 +35,8 @@ use tokio::sync::SemaphorePermit;
 use crate::{
     app::App,
     commit::CommitError,
-    decide::{Contradiction, Cosign, Refused, Signed, Submission},
-    logs::Entry,
+    decide::{Contradiction, Cosign, Held, Signed, Submission},
+    logs::{Entry, Use},
     metrics::Outcome,
     refusal::Refusal,
     slots::Slot,
@@ -74,28 +75,30 @@ struct Cosigned {
 
 async fn answer(app: &Arc<App>, peer: IpAddr, request: Request<Incoming>) -> Result<Cosigned, Refusal> {
     let (bytes, large) = receive(app, peer, request).await?;
-    let in_flight = app.in_flight.clone().acquire_owned().await.map_err(|_| Refusal::stopping())?;
-    let work = app.clone();
-    let task = tokio::spawn(async move {
-        let _in_flight = in_flight;
-        work.submit(bytes).await
-    });
-    let answered = tokio::time::timeout(app.limits.answer_timeout, task).await;
+    let answered = tokio::time::timeout(app.limits.answer_timeout, decide(app, bytes)).await;
     drop(large);
     match answered {
-        Ok(Ok(outcome)) => outcome,
-        Ok(Err(error)) => {
-            tracing::error!(%error, "deciding on a checkpoint failed; this is a bug, please report it");
-            Err(Refusal::unavailable(
-                "this witness could not decide; its operator has been told",
-                Duration::from_secs(10),
-            ))
-        }
+        Ok(outcome) => outcome,
         Err(_) => Err(Refusal::unavailable(
             "the decision took too long; it may have been made: ask for the size held",
             Duration::from_secs(5),
         )),
     }
+}
+
+/// Waits for room, then lets a task of its own decide: whoever stops waiting does not stop it.
+async fn decide(app: &Arc<App>, body: Bytes) -> Result<Cosigned, Refusal> {
+    let in_flight = app.in_flight.clone().acquire_owned().await.map_err(|_| Refusal::stopping())?;
+    let work = app.clone();
+    let task = tokio::spawn(async move {
+        let _in_flight = in_flight;
+        work.submit(body).await
+    });
+    task.await.unwrap_or_else(|error| {
+        tracing::error!(%error, "deciding on a checkpoint failed; this is a bug, please report it");
+        let message = "this witness could not decide; its operator has been told";
+        Err(Refusal::unavailable(message, Duration::from_secs(10)))
+    })
 }
 
 /// Counts the request, and reads its body within its bounds; while what is given besides is kept, few other long bodies
@@ -125,12 +128,10 @@ impl App {
         let signed = Arc::new(signed);
         let slot = self.slots.get_or_make(origin_hash(entry.log.keys.origin()));
         let record = slot.record();
-        let held = record.as_ref().map(|record| record.held);
         let cosign = self.judge(&entry, &signed, record.as_deref())?;
         if let Some(lines) = record.and_then(|record| self.again(&cosign, &record)) {
             return Ok(Cosigned { lines, refreshed: true });
         }
-        self.admit_log(&entry, held.is_some_and(|held| held.size == signed.checkpoint().size))?;
         let _waiting = slot.waiting.try_acquire().map_err(|_| {
             let message = "too many checkpoints of this log at once; try again";
             Refusal::unavailable(message, Duration::from_secs(1))
@@ -149,8 +150,7 @@ impl App {
     fn verify(&self, body: &[u8]) -> Result<(Arc<Entry>, Signed), Refusal> {
         let request = AddCheckpoint::parse(body)?;
         let submission = Submission::read(&request)?;
-        let entry = self.logs.get(submission.origin());
-        let entry = entry.ok_or_else(|| Refused::UnknownLog(submission.origin().to_owned()))?;
+        let entry = self.log(submission.origin())?;
         if entry.log.disabled {
             return Err(Refusal::disabled(entry.log.keys.origin()));
         }
@@ -171,18 +171,24 @@ impl App {
     /// The cosignatures that are held, if they are what would be made: the same text within the same second. Anybody can
     /// send a public checkpoint again; this bounds what it costs.
     fn again(&self, cosign: &Cosign, record: &Record) -> Option<String> {
-        if record.held != cosign.next {
-            return None;
-        }
+        (record.held == cosign.next).then(|| self.lines_held(cosign, record)).flatten()
+    }
+
+    /// The cosignatures that are held, if they are of the same text and of all keys that can sign it.
+    fn lines_held(&self, cosign: &Cosign, record: &Record) -> Option<String> {
         let note = Note::parse(&record.note).ok().filter(|note| note.text() == cosign.text)?;
+        let covered_by_all = Checkpoint::parse(&cosign.text).ok()?.extensions.is_empty();
         let mut lines = String::new();
         for signer in self.signers.iter() {
             let key = signer.verifier_key();
+            if key.algorithm() == Algorithm::MlDsa44 && !covered_by_all {
+                continue;
+            }
             let made = note.signatures().iter().find(|line| line.is_of(key))?;
             // Writing to a string cannot fail.
             let _ = writeln!(lines, "{made}");
         }
-        Some(lines)
+        Some(lines).filter(|lines| !lines.is_empty())
     }
 
     /// One round, by the holder of the slot's lock. `None`: another process changed the record in between.
@@ -190,6 +196,35 @@ impl App {
         let record = slot.record();
         let held = record.as_ref().map(|record| record.held);
         let cosign = self.judge(entry, signed, record.as_deref())?;
+        // Of equal refreshes that waited for the lock together, the first was enough.
+        if let Some(lines) = record.as_deref().and_then(|record| self.again(&cosign, record)) {
+            return Ok(Some(Cosigned { lines, refreshed: true }));
+        }
+        let refreshes = held.is_some_and(|held| held.size == cosign.next.size);
+        // Not before: of equal requests that arrived together one is cosigned, and only that one counts.
+        let budget = match self.admit_log(entry, if refreshes { Use::Refresh } else { Use::Growth }) {
+            Ok(budget) => budget,
+            Err(limited) => {
+                // Whoever used up the refreshes made these cosignatures. A 429 would keep the log from growing as well.
+                let lines = record.as_deref().and_then(|record| self.lines_held(&cosign, record));
+                return lines.map(|lines| Some(Cosigned { lines, refreshed: true })).ok_or(limited);
+            }
+        };
+        let cosigned = self.sign_and_commit(entry, slot, held, cosign).await;
+        if !matches!(cosigned, Ok(Some(_))) {
+            budget.give_back();
+        }
+        cosigned
+    }
+
+    /// Signs what was decided, and makes it durable. `None` as for [`App::cosign`].
+    async fn sign_and_commit(
+        &self,
+        entry: &Entry,
+        slot: &Slot,
+        held: Option<Held>,
+        cosign: Cosign,
+    ) -> Result<Option<Cosigned>, Refusal> {
         let next = cosign.next;
         self.note_lead(entry, next.time);
         let signers = self.signers.clone();
@@ -242,7 +277,7 @@ impl App {
     ) {
         const MAX_LOGGED_BYTES: usize = 16 << 10;
         self.metrics.contradicted(contradiction);
-        if !self.admit_report() {
+        if !self.admit_evidence(entry) {
             return;
         }
         let bounded =

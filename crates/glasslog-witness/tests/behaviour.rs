@@ -6,12 +6,18 @@ mod support;
 
 use std::{num::NonZeroU32, sync::Arc, sync::atomic::Ordering};
 
-use glasslog_core::note::{Algorithm, Ed25519Signer, Note, SecretKey, Signature};
+use bytes::Bytes;
+use glasslog_core::{
+    TreeSize,
+    note::{Algorithm, Ed25519Signer, Note, SecretKey, Signature},
+    policy::Policy,
+};
 use glasslog_witness::{
     Limits, Rate, WitnessError,
+    decide::Held,
     list::ListedLog,
     logs::KnownLog,
-    state::{MemoryWitnessState, WitnessState},
+    state::{MemoryWitnessState, Record, StateError, Swap, WitnessState},
 };
 use support::{Double, Log, Mood, NAME, NOW, PretendMlDsa, Setup, Unclosed, Witness, witness_key};
 
@@ -111,7 +117,11 @@ async fn what_a_witness_says_of_itself() {
     assert_eq!(json["verifier_keys"][0], witness_key().verifier_key().to_string());
     assert_eq!(json["logs"], 1);
     let page = witness.get("/").await;
-    assert!(page.text().contains(&witness_key().verifier_key().to_string()), "{}", page.text());
+    let policy = page.text();
+    let policy = policy.split_once("<pre>").and_then(|(_, rest)| rest.split_once("</pre>")).unwrap().0;
+    let policy = Policy::parse(format!("{policy}\nquorum w\n").as_bytes()).unwrap();
+    assert_eq!(policy.witness_keys()[0], witness_key().verifier_key().clone());
+    assert!(policy.is_filled_by(|key| key == witness_key().verifier_key()));
     assert_eq!(witness.get("/health").await.text(), "ok\n");
     let ready: serde_json::Value = serde_json::from_slice(&witness.get("/ready").await.body).unwrap();
     assert_eq!((&ready["ready"], &ready["cosigned"]), (&true.into(), &0.into()));
@@ -139,6 +149,37 @@ async fn time_does_not_go_back_with_the_clock_nor_with_a_restart() {
     assert_eq!(witness.add(&log.request(1, 0, 7)).await.text(), "5\n");
 }
 
+/// The size and the root that are compared must be those of the checkpoint that is shown.
+#[tokio::test]
+async fn a_record_that_contradicts_itself_is_not_believed() {
+    let log = Log::new("log.example/one");
+    let note = Bytes::from(log.sign(&log.checkpoint(0, 5)));
+    let held = |size, fork| Held { size: TreeSize(size), root: log.checkpoint(fork, 5).root, time: NOW };
+    let origin = || log.origin.clone();
+    for (record, starts) in [
+        (Record { origin: origin(), held: held(5, 0), note: note.clone() }, true),
+        (Record { origin: origin(), held: held(4, 0), note: note.clone() }, false),
+        (Record { origin: origin(), held: held(5, 1), note: note.clone() }, false),
+        (Record { origin: "log.example/two".into(), held: held(5, 0), note: note.clone() }, false),
+        (Record { origin: origin(), held: held(5, 0), note: Bytes::from("cut off") }, false),
+    ] {
+        let told = format!("{record:?}");
+        let state = MemoryWitnessState::default();
+        state.swap(&[Swap { expected: None, next: record }]).unwrap();
+        let witness = Witness::start(Setup { state: Arc::new(state), ..Setup::of(&[&log]) }).await;
+        if starts {
+            assert_eq!(witness.add(&log.request(0, 5, 6)).await.status, 200, "{told}");
+            witness.stop().await.unwrap();
+        } else {
+            let ended = witness.ended().await;
+            assert!(
+                matches!(ended, Err(WitnessError::State(StateError::Corrupt { .. }))),
+                "{told}: {ended:?}"
+            );
+        }
+    }
+}
+
 /// Anybody can send a public checkpoint again: within a second it costs neither a commit nor the log's budget.
 #[tokio::test]
 async fn a_refresh_within_the_second_is_the_same_cosignature() {
@@ -160,6 +201,23 @@ async fn a_refresh_within_the_second_is_the_same_cosignature() {
     other.extensions.push("another text".into());
     let reply = witness.add(&log.request_with(5, Vec::new(), &other)).await;
     assert_eq!(reply.cosigned_at(&log, &other), NOW + 1, "another text is cosigned anew");
+}
+
+/// Also of a text that one of the keys does not cover.
+#[tokio::test]
+async fn a_refresh_of_extension_lines_costs_no_more() {
+    let log = Log::new("log.example/one");
+    let state = Double::new(Mood::Well);
+    let signers: Vec<Arc<dyn glasslog_core::note::Signer>> =
+        vec![Arc::new(Ed25519Signer::new(&witness_key())), Arc::new(PretendMlDsa::new())];
+    let witness = Witness::start(Setup { signers, state: state.clone(), ..Setup::of(&[&log]) }).await;
+    let mut checkpoint = log.checkpoint(0, 5);
+    checkpoint.extensions.push("more".into());
+    for old in [0, 5, 5, 5] {
+        let reply = witness.add(&log.request_with(old, Vec::new(), &checkpoint)).await;
+        assert_eq!(reply.cosigned_at(&log, &checkpoint), NOW);
+    }
+    assert_eq!(state.batches.borrow().len(), 1);
 }
 
 #[tokio::test]
@@ -184,8 +242,13 @@ async fn a_log_above_its_budget_waits_and_the_others_do_not() {
         let status = witness.add(&tight.request(0, 2, 2)).await.status;
         assert_eq!(status, 200, "refreshes have a budget of their own");
     }
+    // Anybody can use those up. A 429 would let the log wait with its next checkpoint too.
     witness.now.store(NOW + 3, Ordering::SeqCst);
-    assert_eq!(witness.add(&tight.request(0, 2, 2)).await.status, 429);
+    let held = witness.add(&tight.request(0, 2, 2)).await;
+    assert_eq!(held.cosigned_at(&tight, &tight.checkpoint(0, 2)), NOW + 2, "the last one that was made");
+    let mut other = tight.checkpoint(0, 2);
+    other.extensions.push("another text".into());
+    assert_eq!(witness.add(&tight.request_with(2, Vec::new(), &other)).await.status, 429);
     for size in 1..=5 {
         assert_eq!(witness.add(&free.request(0, size - 1, size)).await.status, 200);
     }
@@ -204,6 +267,20 @@ async fn the_whole_witness_and_each_client_can_be_limited() {
         found.push(witness.add(&body).await.status);
     }
     assert_eq!(found, [200, 200, 429, 409], "only what would be cosigned counts");
+
+    let other = Log::new("log.example/other");
+    let limits = Limits { global_rate: Rate::new(1, 2), ..Limits::default() };
+    let witness = Witness::start(Setup { limits, ..Setup::of(&[&log, &other]) }).await;
+    assert_eq!(witness.add(&log.request(0, 0, 1)).await.status, 200);
+    for second in 1..=9 {
+        witness.now.store(NOW + second, Ordering::SeqCst);
+        assert_eq!(witness.add(&log.request(0, 1, 1)).await.status, 200);
+    }
+    assert_eq!(
+        witness.add(&other.request(0, 0, 1)).await.status,
+        200,
+        "strangers cannot use up what logs need"
+    );
 
     let limits = Limits { client_rate: Rate::new(1, 2), ..Limits::default() };
     let witness = Witness::start(Setup { limits, ..Setup::of(&[&log]) }).await;
@@ -226,6 +303,11 @@ async fn the_logs_can_be_changed_while_it_runs() {
     assert_eq!((reply.status, reply.text().contains("refused")), (403, true), "{}", reply.text());
     assert_eq!(witness.get(&two.path()).await.status, 200, "what was cosigned is shown all the same");
     assert_eq!(witness.add(&one.request(0, 0, 1)).await.status, 404, "the operator took it out");
+
+    witness.logs.configure(Vec::new()).unwrap();
+    let reply = witness.add(&two.request(0, 1, 2)).await;
+    assert_eq!(reply.status, 403, "it was cosigned, so 404 would clear it: {}", reply.text());
+    assert_eq!(witness.get(&two.path()).await.status, 200);
 }
 
 #[tokio::test]

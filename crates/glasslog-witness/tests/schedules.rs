@@ -16,7 +16,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use glasslog_core::TreeSize;
+use glasslog_core::{TreeSize, note::Note};
 use glasslog_witness::{
     WitnessError,
     decide::Held,
@@ -69,12 +69,13 @@ impl Disk {
         SwapOutcome::Swapped
     }
 
-    /// Another process cosigns what is held once more, a second later.
+    /// Another process cosigns what is held once more, a second later, with another key.
     fn refreshed_by_another(&self) {
         let mut history = self.history.lock().unwrap();
         if let Some(mut record) = history.last().cloned() {
             record.held.time += 1;
-            record.note = Bytes::from_static(b"by another process");
+            let note = Note::parse(&record.note).unwrap();
+            record.note = Bytes::from(format!("{}\n{}\n", note.text(), note.signatures()[0]));
             history.push(record);
         }
     }
@@ -113,21 +114,21 @@ impl WitnessState for Hold {
 
     fn swap(&self, swaps: &[Swap]) -> Result<Vec<SwapOutcome>, StateError> {
         assert!(!self.dead.load(Ordering::SeqCst), "a swap after one whose outcome is unknown");
-        assert_eq!(swaps.len(), 1, "of one log one swap waits at a time");
+        assert_eq!(swaps.len(), 1, "the swaps of one call are for different logs");
         self.dawdle();
         match self.dice.throw(20) {
             0 | 1 => return Err(StateError::Refused(io::ErrorKind::StorageFull.into())),
             2 | 3 => self.disk.refreshed_by_another(),
             4 => return self.die(),
             5 => {
-                self.disk.swap(&swaps[0]);
+                swaps.iter().for_each(|swap| drop(self.disk.swap(swap)));
                 return self.die();
             }
             _ => {}
         }
-        let outcome = self.disk.swap(&swaps[0]);
+        let outcomes = swaps.iter().map(|swap| self.disk.swap(swap)).collect();
         self.dawdle();
-        Ok(vec![outcome])
+        Ok(outcomes)
     }
 
     fn close(&self) -> Result<(), StateError> {

@@ -7,7 +7,7 @@
     reason = "helpers of tests may fail like tests"
 )]
 
-use std::{net::SocketAddr, ops::Range, sync::Arc};
+use std::{net::SocketAddr, num::NonZeroU32, ops::Range, sync::Arc};
 
 use aws_lc_rs::signature::{KeyPair as _, ML_DSA_44, ML_DSA_44_SIGNING, PqdsaKeyPair, UnparsedPublicKey};
 use base64ct::{Base64, Encoding};
@@ -146,6 +146,11 @@ fn good(range: Range<u8>, size: u8) -> String {
     body(&text, &mth(range.clone()), &subproof(range, 0..size, true), &reference(size))
 }
 
+fn known() -> KnownLog {
+    let keys = LogKeys::new(ORIGIN, vec![log().verifier_key().clone()]).unwrap();
+    KnownLog { keys, qpd: None, disabled: false, source: Source::Settings }
+}
+
 struct Witness {
     address: SocketAddr,
     stop: oneshot::Sender<()>,
@@ -154,12 +159,15 @@ struct Witness {
 
 impl Witness {
     async fn start(signers: Vec<Arc<dyn Signer>>, disabled: bool, limits: Limits) -> Witness {
+        Witness::of(signers, KnownLog { disabled, ..known() }, limits).await
+    }
+
+    async fn of(signers: Vec<Arc<dyn Signer>>, log: KnownLog, limits: Limits) -> Witness {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let keys: Vec<_> = signers.iter().map(|signer| signer.verifier_key().clone()).collect();
         let logs = LogTable::new(&keys, Some(&AWS_LC));
-        let keys = LogKeys::new(ORIGIN, vec![log().verifier_key().clone()]).unwrap();
-        logs.configure(vec![KnownLog { keys, qpd: None, disabled, source: Source::Settings }]).unwrap();
+        logs.configure(vec![log]).unwrap();
         let config = WitnessConfig {
             listener,
             metrics_listener: None,
@@ -432,4 +440,23 @@ async fn rates_hold_here_too() {
         assert!(signed > 0 && limited > 0 && signed + limited == 30, "{answers:?}");
         witness.finish().await;
     }
+}
+
+/// Anybody can ask for parts of a public checkpoint; that uses up nothing that the log needs.
+#[tokio::test]
+async fn subtrees_have_a_budget_of_their_own() {
+    let (ml_dsa, ed25519) = own();
+    let log_of_one = KnownLog { qpd: NonZeroU32::new(1), ..known() };
+    let signers: Vec<Arc<dyn Signer>> = vec![Arc::new(ml_dsa), Arc::new(ed25519)];
+    let witness = Witness::of(signers, log_of_one, Limits::default()).await;
+    assert_eq!(witness.sign(good(8..13, 14)).await.0, StatusCode::OK);
+    witness.refuses(good(8..13, 14), StatusCode::TOO_MANY_REQUESTS, "one a day").await;
+    let text = checkpoint(14);
+    let signed = note(&text, &[sign_line(&text, &log()).unwrap()]);
+    let add = |request: String| witness.ask(Method::POST, "/add-checkpoint", request);
+    assert_eq!(add(format!("old 0\n\n{signed}")).await.0, StatusCode::OK);
+    let extended = format!("{text}another text\n");
+    let signed = note(&extended, &[sign_line(&extended, &log()).unwrap()]);
+    assert_eq!(add(format!("old 14\n\n{signed}")).await.0, StatusCode::OK, "a refresh");
+    witness.finish().await;
 }

@@ -3,11 +3,17 @@
 
 mod support;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    num::NonZeroU32,
+    path::Path,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use glasslog_core::TreeSize;
 use glasslog_witness::{
-    Limits, WitnessError,
+    Limits, Rate, WitnessError,
+    logs::KnownLog,
     state::{MemoryWitnessState, SqliteOptions, SqliteWitnessState, StateError, WitnessState},
 };
 use support::{Double, Log, Mood, NOW, Reply, Setup, Witness, rounds};
@@ -61,6 +67,109 @@ async fn of_many_equal_requests_one_grows_and_all_may_refresh() {
     let grown = at_once(log.request(0, 0, 5)).await;
     assert_eq!((grown[0], &grown[1..]), (200, &[409; 49][..]));
     assert_eq!(at_once(log.request(0, 5, 5)).await, [200; 50]);
+}
+
+/// Anybody can send what a log has published, many times at once: only what is cosigned is taken from its budget.
+#[tokio::test]
+async fn of_many_equal_requests_one_counts() {
+    let log = Log::new("log.example/one");
+    let state = Double::new(Mood::Slow);
+    let limited = KnownLog { qpd: NonZeroU32::new(3), ..log.known() };
+    let setup = Setup { logs: vec![limited], state: state.clone(), ..Setup::of(&[]) };
+    let witness = Witness::start(setup).await;
+    let mut clients = Vec::new();
+    for _ in 0..20 {
+        let mut client = witness.client().await;
+        client.send_add(&log.request(0, 0, 5)).await;
+        clients.push(client);
+    }
+    state.called(1).await;
+    // Whoever has been answered by now was answered too early.
+    assert_eq!(witness.get("/health").await.status, 200);
+    state.feel(Mood::Well);
+    let mut statuses = Vec::new();
+    for client in &mut clients {
+        statuses.push(client.reply().await.status);
+    }
+    statuses.sort_unstable();
+    assert_eq!((statuses[0], &statuses[1..]), (200, &[409; 19][..]));
+    for size in 6..=7 {
+        assert_eq!(witness.add(&log.request(0, size - 1, size)).await.status, 200, "{size}");
+    }
+    assert_eq!(witness.add(&log.request(0, 7, 8)).await.status, 429);
+}
+
+/// The same of refreshes: those that waited for each other are one commit.
+#[tokio::test]
+async fn of_many_refreshes_that_wait_one_is_committed() {
+    let log = Log::new("log.example/one");
+    let state = Double::new(Mood::Well);
+    let limited = KnownLog { qpd: NonZeroU32::new(1), ..log.known() };
+    let setup = Setup { logs: vec![limited], state: state.clone(), ..Setup::of(&[]) };
+    let witness = Witness::start(setup).await;
+    assert_eq!(witness.add(&log.request(0, 0, 5)).await.status, 200);
+    witness.now.store(NOW + 1, Ordering::SeqCst);
+    state.feel(Mood::Slow);
+    let mut clients = Vec::new();
+    for _ in 0..20 {
+        let mut client = witness.client().await;
+        client.send_add(&log.request(0, 5, 5)).await;
+        clients.push(client);
+    }
+    state.called(2).await;
+    assert_eq!(witness.get("/health").await.status, 200);
+    state.feel(Mood::Well);
+    for client in &mut clients {
+        assert_eq!(client.reply().await.cosigned_at(&log, &log.checkpoint(0, 5)), NOW + 1);
+    }
+    assert_eq!(state.batches.borrow().len(), 2);
+}
+
+/// While the state takes no changes, a log's attempts cost nothing of what it needs afterwards; nor do those that the
+/// limit of the whole witness refuses.
+#[tokio::test]
+async fn what_is_not_cosigned_after_all_is_given_back() {
+    let log = Log::new("log.example/one");
+    let state = Double::new(Mood::Full);
+    let limited = || vec![KnownLog { qpd: NonZeroU32::new(1), ..log.known() }];
+    let setup = Setup { logs: limited(), state: state.clone(), ..Setup::of(&[]) };
+    let witness = Witness::start(setup).await;
+    for _ in 0..3 {
+        assert_eq!(witness.add(&log.request(0, 0, 5)).await.status, 503);
+    }
+    state.feel(Mood::Well);
+    assert_eq!(witness.add(&log.request(0, 0, 5)).await.status, 200);
+    assert_eq!(witness.add(&log.request(0, 5, 6)).await.status, 429);
+
+    let other = Log::new("log.example/other");
+    let limits = Limits { global_rate: Rate::new(10, 1), ..Limits::default() };
+    let logs = limited().into_iter().chain([other.known()]).collect();
+    let witness = Witness::start(Setup { logs, limits, ..Setup::of(&[]) }).await;
+    assert_eq!(witness.add(&other.request(0, 0, 1)).await.status, 200);
+    let status = loop {
+        let reply = witness.add(&log.request(0, 0, 5)).await;
+        match reply.status {
+            429 => {
+                let wait: u64 = reply.header("retry-after").unwrap().parse().unwrap();
+                assert!(wait <= 1, "{wait} s: the log's budget was taken");
+            }
+            status => break status,
+        }
+    };
+    assert_eq!(status, 200);
+}
+
+/// Waiting for room is waiting for an answer.
+#[tokio::test]
+async fn whoever_waits_for_room_is_told_in_time() {
+    let log = Log::new("log.example/one");
+    let state = Double::new(Mood::Slow);
+    let limits = Limits { in_flight: 1, answer_timeout: Duration::from_millis(20), ..Limits::default() };
+    let witness = Witness::start(Setup { state: state.clone(), limits, ..Setup::of(&[&log]) }).await;
+    assert_eq!(witness.add(&log.request(0, 0, 5)).await.status, 503, "the disk is slow");
+    assert_eq!(witness.add(&log.request(0, 0, 5)).await.status, 503, "and the only place is taken");
+    state.feel(Mood::Well);
+    witness.stop().await.unwrap();
 }
 
 /// Two processes on one state: whoever loses the swap learns what was held, and says so.

@@ -61,7 +61,7 @@ pub struct LogArgs {
     #[arg(long, value_name = "TOKEN", env = "API_KEY", hide_env_values = true)]
     pub api_key: Option<String>,
     /// Read the token for writes from this file
-    #[arg(long, value_name = "FILE", env = "API_KEY_FILE")]
+    #[arg(long, value_name = "FILE", env = "API_KEY_FILE", hide_env_values = true)]
     pub api_key_file: Option<PathBuf>,
 }
 

@@ -9,15 +9,17 @@ use serde::Serialize;
 
 use crate::{
     exit::{Exit, Failed, OrExit, Outcome},
+    log_dir,
     output::{Output, Tone},
     serve::ServeArgs,
     settings::{
-        Settings,
+        LogSettings, Settings,
         layers::{Layer, Layers, Source},
         table::{Kind, Setting, TABLE, WITNESS_TABLE},
         witness::WitnessSettings,
     },
     witness::WitnessArgs,
+    witnesses,
 };
 
 /// `glasslog config …`.
@@ -62,7 +64,12 @@ pub async fn run(command: ConfigCommand, out: &Output) -> Outcome {
         (tokens, false) => format!("writes need one of {tokens} token(s)"),
     };
     out.line("");
-    out.line(format_args!("listens on {}: {writes}", settings.listen));
+    // On loopback the defaults above hold only when they are asked for.
+    let limit = if settings.rate.is_none() { "; no rate limit" } else { "" };
+    out.line(format_args!("listens on {}: {writes}{limit}", settings.listen));
+    for log in &settings.logs {
+        out.line(cosigning(log, out)?);
+    }
     if !args.online {
         out.json(&lines);
         return Ok(Exit::Ok);
@@ -76,6 +83,33 @@ pub async fn run(command: ConfigCommand, out: &Output) -> Outcome {
     seen.iter().for_each(|seen| seen.tell(out));
     out.json(&Online { settings: &lines, logs: &seen });
     Ok(seen.iter().fold(Exit::Ok, |exit, seen| exit.worst(seen.exit())))
+}
+
+/// How the log's checkpoints come to be cosigned; refused is what `serve` would refuse.
+fn cosigning(log: &LogSettings, out: &Output) -> Result<String, Failed> {
+    // Whoever checks settings need not be the user whose key it is.
+    let keys = log_dir::known_keys(log).or_else(|failed| match failed.exit {
+        Exit::OwnFailure => {
+            out.warn(format_args!("{:#}; what depends on the log's key is not checked", failed.error));
+            Ok(Vec::new())
+        }
+        _ => Err(failed),
+    })?;
+    let keys: Vec<_> = keys.iter().map(|key| key.verifier_key().clone()).collect();
+    if let (Some(texts), false) = (&log.cosigner_key, keys.is_empty()) {
+        witnesses::own_cosigners(texts, &keys)?;
+    }
+    let name = log.prefix.strip_prefix('/').map_or(String::new(), |name| format!("{name}: "));
+    Ok(match witnesses::policy(&log.witnesses, &keys)? {
+        None => format!("{name}no witnesses"),
+        Some((policy, _)) if policy.is_quorum_none() => {
+            format!("{name}{} witness(es), of which none need cosign", policy.distinct_witnesses())
+        }
+        Some((policy, _)) => format!(
+            "{name}{} witness(es): nothing is published that their quorum has not cosigned",
+            policy.distinct_witnesses()
+        ),
+    })
 }
 
 /// With `--online`.

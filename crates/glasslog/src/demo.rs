@@ -273,10 +273,17 @@ async fn run_step(command: Command, out: &Output) -> Outcome {
     }
 }
 
+/// This program as it was typed: `cargo run` and a path both start one that need not be in the shell's path.
+fn program() -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
+    let typed = std::env::args().next().filter(|typed| typed.contains('/') && typed.chars().all(is_plain));
+    typed.unwrap_or_else(|| "glasslog".to_owned())
+}
+
 /// The command line, broken before a flag where it would get long, so that it can be copied as it stands.
 fn as_typed(command: &[String]) -> String {
     const WIDTH: usize = 100;
-    let mut lines = vec!["   $ glasslog".to_owned()];
+    let mut lines = vec![format!("   $ {}", program())];
     for (place, word) in command.iter().enumerate() {
         let value = command.get(place + 1).filter(|next| word.starts_with("--") && !next.starts_with("--"));
         let needed = word.len() + value.map_or(0, |value| 1 + value.len());
@@ -297,11 +304,18 @@ fn what_next(tour: &Tour<'_>, out: &Output) {
     out.line("");
     out.line(out.paint(Tone::Strong, "What to try next, in another terminal (Ctrl-C here ends the demo)"));
     out.line(format_args!("   open {url}/ in a browser"));
-    out.line(format_args!("   curl {url}/checkpoint                   what the log has signed"));
-    out.line(format_args!("   glasslog fsck {url} --policy {}", tour.policies.both.display()));
-    out.line("                                               every entry, tile and the root recomputed");
-    out.line(
-        "   glasslog serve                              a log that is yours to keep, in ./glasslog-data",
-    );
-    out.line("   glasslog witness                            a witness for the logs of others, in ./glasslog-witness");
+    let (program, policy) = (program(), tour.policies.both.display());
+    for (command, what) in [
+        (format!("curl {url}/checkpoint"), "what the log has signed"),
+        (format!("{program} fsck {url} --policy {policy}"), "every entry, tile and the root recomputed"),
+        // The demo goes on serving at the usual port.
+        (
+            format!("{program} serve --listen 127.0.0.1:0"),
+            "a log that is yours to keep, in ./glasslog-data, at any free port",
+        ),
+        (format!("{program} witness"), "a witness for the logs of others, in ./glasslog-witness"),
+    ] {
+        out.line(format_args!("   {command}"));
+        out.line(out.paint(Tone::Faint, format!("      {what}")));
+    }
 }

@@ -97,13 +97,7 @@ fn settings(args: &LogStanzaArgs) -> Result<LogSettings, Failed> {
     // Where it listens, and who may write to it there, is of no concern here.
     flags = flags.with("allow-public-writes", "true");
     let serve = ServeArgs { dir: args.dir.clone(), config: args.config.clone(), settings: flags };
-    let mut logs = serve.resolve()?.logs;
-    match (logs.pop(), logs.is_empty()) {
-        (Some(log), true) => Ok(log),
-        _ => Err(Failed::usage(
-            "the settings file has several logs; say which with --dir, and its --checkpoint-interval, without the file",
-        )),
-    }
+    serve.one_log()
 }
 
 /// The key that signs now: witnesses that list the one before go on with that until the overlap ends.

@@ -3,14 +3,19 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use glasslog_core::{
+    TreeSize,
+    checkpoint::{Checkpoint, VerifiedCheckpoint},
+    note::Note,
+};
 use serde::Serialize;
 
 use crate::{
-    exit::{Exit, Failed, OrExit, Outcome},
+    exit::{Exit, Failed, Outcome},
     log_dir,
     output::{Output, Tone},
     serve::ServeArgs,
-    settings::SettingFlags,
+    settings::{LogSettings, SettingFlags},
     witnesses,
 };
 
@@ -42,17 +47,21 @@ struct Report {
 /// 5 for everything else; the state is unchanged then.
 pub async fn run(args: RecoverArgs, out: &Output) -> Outcome {
     let serve = ServeArgs { dir: Some(args.dir), config: args.config, settings: args.settings };
-    let settings = serve.resolve()?.logs;
-    let [settings] = &settings[..] else {
-        return Err(Failed::usage(
-            "the settings file has several logs; recover them one at a time, without it",
-        ));
-    };
+    let settings = &serve.one_log()?;
     if !settings.dir.is_dir() {
         return Err(Failed::usage(format!("{} is not a directory", settings.dir.display())));
     }
+    let public = public_checkpoint(settings)?;
     let opened = log_dir::open(settings)?;
     let origin = opened.config.origin.clone();
+    let witnessed = public.as_ref().is_some_and(|(_, note)| witnesses::have_cosigned(note, &origin));
+    if witnessed && opened.policy.is_none() && !settings.witnesses.start_unconfirmed {
+        return Err(Failed::usage(
+            "witnesses have cosigned what is public, and may have seen more: name them (EXTERNAL_WITNESSES or --policy), or \
+             say --start-unconfirmed true to go on without their word",
+        ));
+    }
+    let public = public.map(|(size, _)| size);
     let (asked, told) = (settings.witnesses.clone(), out.clone());
     let rebuilt = tokio::task::spawn_blocking(move || {
         let log_keys: Vec<_> = opened.config.signers.iter().map(|key| key.verifier_key().clone()).collect();
@@ -61,16 +70,12 @@ pub async fn run(args: RecoverArgs, out: &Output) -> Outcome {
             None => None,
         };
         told.note("Reading every entry below the largest checkpoint …");
-        Ok::<_, Failed>(glasslog_log::rebuild(&opened.config, &opened.stores, witnessed))
+        let seen = witnessed.as_ref().map(VerifiedCheckpoint::size);
+        Ok::<_, Failed>((glasslog_log::rebuild(&opened.config, &opened.stores, witnessed), seen))
     });
-    let rebuilt = rebuilt.await??;
-    let rebuilt = rebuilt.map_err(|failure| {
-        let differs = matches!(failure, glasslog_log::Failure::Contradiction(_));
-        (failure, if differs { Exit::Mismatch } else { Exit::OwnFailure })
-    });
-    let rebuilt = match rebuilt {
-        Ok(rebuilt) => rebuilt,
-        Err((failure, exit)) => return Err(failure).or_exit(exit),
+    let rebuilt = match rebuilt.await?? {
+        (Ok(rebuilt), _) => rebuilt,
+        (Err(failure), seen) => return Err(unrecovered(failure, seen.filter(|seen| public < Some(*seen)))),
     };
     let (size, before) = (rebuilt.size, rebuilt.head_before);
     out.json(&Report { origin: origin.clone(), size: size.0, head_before: before.0 });
@@ -80,4 +85,25 @@ pub async fn run(args: RecoverArgs, out: &Output) -> Outcome {
          submitted after the last public checkpoint must submit again"
     ));
     Ok(Exit::Ok)
+}
+
+/// The checkpoint at the public path and its size, if one can be read there.
+fn public_checkpoint(settings: &LogSettings) -> std::io::Result<Option<(TreeSize, Note)>> {
+    let note = log_dir::public_checkpoint(settings)?.and_then(|note| Note::parse(&note).ok());
+    Ok(note.and_then(|note| Some((Checkpoint::parse(note.text()).ok()?.size, note))))
+}
+
+/// `unseen` is a larger size than the public one, which a witness has seen: what is missing may be somewhere else.
+fn unrecovered(failure: glasslog_log::Failure, unseen: Option<TreeSize>) -> Failed {
+    let differs = matches!(failure, glasslog_log::Failure::Contradiction(_));
+    let exit = if differs { Exit::Mismatch } else { Exit::OwnFailure };
+    let error = anyhow::Error::new(failure);
+    let error = match unseen.filter(|_| differs) {
+        Some(size) => error.context(format!(
+            "witnesses have seen size {size}, and the public directory does not hold all of it: put its newest tiles and \
+             checkpoint back (another disk, a mirror, a cache) and recover again; without them this log ends here"
+        )),
+        None => error,
+    };
+    Failed { exit, error }
 }

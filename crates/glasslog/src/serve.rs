@@ -10,7 +10,7 @@ use crate::{
     logging,
     output::{Output, Tone},
     service::{Ended, Reloader, Served, Service},
-    settings::{DEFAULT_DIR, DEFAULT_FILE, SettingFlags, Settings, layers::Layers},
+    settings::{DEFAULT_DIR, DEFAULT_FILE, LogSettings, SettingFlags, Settings, layers::Layers},
     signals,
 };
 
@@ -35,9 +35,14 @@ impl ServeArgs {
     ///
     /// [`Failed`] with 64.
     pub fn layers(&self) -> Result<Layers, Failed> {
+        Layers::collect(&self.settings, &|name| std::env::var(name).ok(), self.file()).or_exit(Exit::Usage)
+    }
+
+    /// The settings file, if there is one.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
         let in_place = Path::new(DEFAULT_FILE);
-        let file = self.config.as_deref().or_else(|| in_place.exists().then_some(in_place));
-        Layers::collect(&self.settings, &|name| std::env::var(name).ok(), file).or_exit(Exit::Usage)
+        self.config.as_deref().or_else(|| in_place.exists().then_some(in_place))
     }
 
     /// What it comes to.
@@ -48,6 +53,34 @@ impl ServeArgs {
     pub fn resolve(&self) -> Result<Settings, Failed> {
         Settings::resolve(&self.layers()?, self.dir.as_deref()).or_exit(Exit::Usage)
     }
+
+    /// The one log that a command is about. When the settings file has several, `--dir` is the directory of the one that is
+    /// meant.
+    ///
+    /// # Errors
+    ///
+    /// [`Failed`] with 64, also when it is not clear which.
+    pub fn one_log(&self) -> Result<LogSettings, Failed> {
+        let layers = self.layers()?;
+        let several = layers.logs.len() > 1;
+        let base = self.dir.as_deref().filter(|_| !several);
+        let mut logs = Settings::resolve(&layers, base).or_exit(Exit::Usage)?.logs;
+        let meant = match &self.dir {
+            Some(dir) if several => logs.iter().position(|log| is_same_dir(&log.dir, dir)),
+            _ => (logs.len() == 1).then_some(0),
+        };
+        let dirs = logs.iter().map(|log| log.dir.display().to_string()).collect::<Vec<_>>().join(", ");
+        meant.map(|meant| logs.swap_remove(meant)).ok_or_else(|| {
+            Failed::usage(format!(
+                "the settings file has several logs; name the directory of one of them: {dirs}"
+            ))
+        })
+    }
+}
+
+fn is_same_dir(one: &Path, other: &Path) -> bool {
+    let resolved = |dir: &Path| dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
+    resolved(one) == resolved(other)
 }
 
 /// Runs until SIGTERM or SIGINT, then drains: what was acknowledged is integrated and published before it ends.
@@ -59,6 +92,8 @@ pub async fn run(args: ServeArgs, out: &Output) -> Outcome {
     let settings = args.resolve()?;
     logging::init(settings.log_format);
     let shutdown = signals::shutdown()?;
+    // From the beginning: whoever sends SIGHUP while a log recovers must not end it.
+    let hangup = signals::reread()?;
     let in_memory = settings.logs.iter().any(|log| log.state == crate::settings::values::StatePlace::Memory);
     let without_tokens = settings.api_keys.is_empty();
     let service = Service::start(settings).await?;
@@ -68,7 +103,7 @@ pub async fn run(args: ServeArgs, out: &Output) -> Outcome {
             "DATABASE_URL=sqlite::memory: keeps the log in memory; everything is gone when this process ends",
         );
     }
-    reread(args, service.reloader(), without_tokens)?;
+    reread(hangup, args, service.reloader(), without_tokens);
     let logs = service.logs.clone();
     for (log, ended) in logs.iter().zip(service.run(shutdown).await?) {
         farewell(log, ended, out);
@@ -126,8 +161,12 @@ fn farewell(log: &Served, ended: Ended, out: &Output) {
 }
 
 /// On SIGHUP reads tokens and witness policies again, from wherever they came. What cannot be read leaves the old ones.
-fn reread(args: ServeArgs, reloader: Reloader, without_tokens: bool) -> std::io::Result<()> {
-    let mut hangup = signals::reread()?;
+fn reread(
+    mut hangup: tokio::signal::unix::Signal,
+    args: ServeArgs,
+    reloader: Reloader,
+    without_tokens: bool,
+) {
     tokio::spawn(async move {
         while hangup.recv().await.is_some() {
             let (args, reloader) = (args.clone(), reloader.clone());
@@ -149,5 +188,4 @@ fn reread(args: ServeArgs, reloader: Reloader, without_tokens: bool) -> std::io:
             }
         }
     });
-    Ok(())
 }

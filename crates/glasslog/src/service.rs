@@ -3,7 +3,10 @@
 use std::{future::Future, net::SocketAddr, sync::Arc, task::Poll};
 
 use anyhow::Context;
-use glasslog_core::{TreeSize, note::VerifierKey};
+use glasslog_core::{
+    TreeSize,
+    note::{Note, VerifierKey},
+};
 use glasslog_log::{Failure, Log, Workers};
 use glasslog_server::{Limits, Mount, Rate, ServerConfig, Tokens};
 use glasslog_store::lock::LockFile;
@@ -78,22 +81,24 @@ impl Reloader {
     ///
     /// # Errors
     ///
-    /// What [`witnesses::policy`] says of the first policy that cannot be used; policies before it are replaced.
+    /// What [`witnesses::policy`] says of the first policy that cannot be used; nothing is replaced then.
     pub fn reload(&self, settings: &Settings) -> Result<(), Failed> {
-        self.tokens.replace(settings.api_keys.iter().map(|key| key.as_bytes()));
+        let mut policies = Vec::new();
         for (log, source) in &self.logs {
             let told = settings.logs.iter().find(|told| told.prefix == source.prefix);
             let Some(told) = told else { continue };
             match (witnesses::policy(&told.witnesses, &source.log_keys)?, log.policy_text()) {
-                (Some((policy, text)), Some(_)) => {
-                    log.replace_policy(policy, &text)?;
-                }
+                (Some(policy), Some(_)) => policies.push((log, policy)),
                 (None, None) => {}
                 _ => tracing::warn!(
                     log = log.origin(),
                     "witnesses were added or removed altogether: restart to make that take effect"
                 ),
             }
+        }
+        self.tokens.replace(settings.api_keys.iter().map(|key| key.as_bytes()));
+        for (log, (policy, text)) in policies {
+            log.replace_policy(policy, &text)?;
         }
         Ok(())
     }
@@ -226,7 +231,18 @@ fn open(settings: LogSettings, url: String) -> Result<(Served, Mount, Running), 
     let cosigners = config.cosigners.iter().map(|signer| signer.verifier_key().to_string()).collect();
     let log_keys = config.signers.iter().map(|signer| signer.verifier_key().clone()).collect();
     let opened = match policy {
-        None => Log::open(config, stores),
+        None => {
+            let public = stores.objects.checkpoint().ok().flatten();
+            let note = public.and_then(|note| Note::parse(&note).ok());
+            if note.is_some_and(|note| witnesses::have_cosigned(&note, &config.origin)) {
+                tracing::warn!(
+                    log = config.origin,
+                    "witnesses have cosigned this log, and it starts without any: nobody who asks for their cosignatures will \
+                     believe what it publishes from now on"
+                );
+            }
+            Log::open(config, stores)
+        }
         Some(policy) => {
             Log::open_witnessed(config, stores, witnesses::witnessing(&settings.witnesses, policy)?)
         }

@@ -51,12 +51,14 @@ pub enum SettingsError {
         why: String,
     },
     /// A key that is no setting, or may not stand there, or has a value of the wrong sort.
-    #[error("{}: {key} is not a setting here; `glasslog config check` lists those there are", path.display())]
+    #[error("{}: {key} is not a setting here; `glasslog {command} --help` lists those there are", path.display())]
     UnknownKey {
         /// Which file.
         path: PathBuf,
         /// The key.
         key: String,
+        /// Whose settings are meant.
+        command: &'static str,
     },
     /// One value from two places of the same rank.
     #[error("{first} and {second} are both given; keep one")]

@@ -73,13 +73,15 @@ pub async fn run(args: WitnessArgs, out: &Output) -> Outcome {
     let settings = args.resolve()?;
     logging::init(settings.log_format);
     let shutdown = signals::shutdown()?;
+    let again = args.clone();
+    let reread = Reread::new(move || again.resolve())?;
     let in_memory = settings.database.is_none();
     let service = WitnessService::start(settings, args.accept_older_state).await?;
     announce(&service, out);
     if in_memory {
         out.warn("DATABASE_URL=sqlite::memory: forgets what was cosigned when this process ends; a log could then show it another history");
     }
-    service.run(shutdown, Some(Box::new(move || args.resolve()))).await?;
+    service.run(shutdown, Some(reread)).await?;
     out.note("stopped; every cosignature that was given is remembered");
     Ok(Exit::Ok)
 }

@@ -6,12 +6,12 @@ use anyhow::Context;
 use glasslog_client::witness::{MAX_ANSWER_BYTES, Refusal, Witness};
 use glasslog_core::{
     checkpoint::VerifiedCheckpoint,
-    note::{Algorithm, VerifierKey},
+    note::{Algorithm, MAX_SIGNATURES, Note, VerifierKey},
     policy::{LineProblem, Policy, PolicyError},
 };
 use glasslog_log::{Exchange, Received, Transport, Witnessing};
 use reqwest::{
-    Client, Response,
+    Client, Response, Url,
     header::{CONTENT_TYPE, RETRY_AFTER},
     redirect,
 };
@@ -26,7 +26,12 @@ use crate::{
     settings::WitnessSettings,
 };
 
-/// The policy that settings describe for a log with these keys, with its text; `None` when no witness is asked for.
+/// What a note has room for beside two keys of the log and two of its own cosigners: one line more, and the log itself could
+/// not read its public checkpoint any more.
+const MOST_WITNESS_KEYS: usize = MAX_SIGNATURES - 4;
+
+/// The policy that settings describe for a log with these keys (none yet: what depends on them is not checked), with its
+/// text; `None` when no witness is asked for.
 ///
 /// # Errors
 ///
@@ -49,9 +54,18 @@ pub fn policy(
         }
         (None, None) => return Ok(None),
     };
+    if policy.witnesses().len() > MOST_WITNESS_KEYS {
+        return Err(Failed::usage(format!(
+            "{} witness keys: a checkpoint with more than {MOST_WITNESS_KEYS} cosignatures is one that nobody reads",
+            policy.witnesses().len()
+        )));
+    }
     let reachable = |key: &VerifierKey| {
         policy.witnesses().iter().any(|witness| witness.key == *key && witness.url.is_some())
     };
+    for witness in policy.witnesses() {
+        check_url(&witness.name, witness.url.as_deref())?;
+    }
     if !policy.is_filled_by(reachable) {
         return Err(Failed::usage(
             "the witnesses of the policy that have a URL cannot fill its quorum: give each witness line its URL",
@@ -66,12 +80,30 @@ pub fn policy(
     Ok(Some((policy.checked_by(&ML_DSA), text)))
 }
 
+/// Refuses an address at which nobody can be asked, or that holds a secret: `/ready` and `/log.json` show it to everybody.
+fn check_url(name: &str, url: Option<&str>) -> Result<(), Failed> {
+    let Some(url) = url else { return Ok(()) };
+    let plain = Url::parse(url).ok().filter(|url| {
+        let is_bare = url.username().is_empty() && url.password().is_none();
+        let ends_in_path = url.query().is_none() && url.fragment().is_none();
+        matches!(url.scheme(), "http" | "https") && url.has_host() && is_bare && ends_in_path
+    });
+    if plain.is_some() {
+        return Ok(());
+    }
+    Err(Failed::usage(format!(
+        "the URL of witness {name} is not its submission prefix, an http(s) URL without user, query and fragment \
+         (https://witness.example/prefix)"
+    )))
+}
+
 fn from_file(file: &Path, log_keys: &[VerifierKey]) -> Result<(Policy, String), Failed> {
     let bytes = read_bounded(file).map_err(|failed| Failed { exit: Exit::Usage, ..failed })?;
     let named = || format!("{}", file.display());
     let policy = Policy::parse(&bytes).with_context(named).or_exit(Exit::Usage)?;
     let logs = policy.logs();
-    if !logs.is_empty() && !logs.iter().any(|log| log_keys.contains(&log.key)) {
+    let is_known = log_keys.is_empty() || logs.iter().any(|log| log_keys.contains(&log.key));
+    if !logs.is_empty() && !is_known {
         return Err(Failed::usage(format!(
             "{} is a policy for other logs: it has no line for this log's key",
             named()
@@ -94,9 +126,7 @@ fn describe(policy: &Policy, log_keys: &[VerifierKey], quorum: Option<usize>) ->
     }
     let mut names: Vec<String> = Vec::new();
     for witness in policy.witnesses() {
-        let taken = names.iter().filter(|name| **name == witness.name).count();
-        let name =
-            if taken == 0 { witness.name.clone() } else { format!("{}-{}", witness.name, names.len()) };
+        let name = free_name(&witness.name, |name| names.iter().any(|taken| taken == name));
         text += &format!("witness {name} {} {}\n", witness.key, witness.url.as_deref().unwrap_or_default());
         names.push(name);
     }
@@ -104,7 +134,20 @@ fn describe(policy: &Policy, log_keys: &[VerifierKey], quorum: Option<usize>) ->
     if policy.is_quorum_none() || threshold == 0 {
         return text + "quorum none\n";
     }
-    text + &format!("group external {threshold} {}\nquorum external\n", names.join(" "))
+    let group = free_name("external", |name| names.iter().any(|taken| taken == name));
+    text + &format!("group {group} {threshold} {}\nquorum {group}\n", names.join(" "))
+}
+
+/// `name`, or the first of `name-2`, `name-3`, … that is not taken.
+fn free_name(name: &str, is_taken: impl Fn(&str) -> bool) -> String {
+    let mut free = name.to_owned();
+    for number in 2_u32.. {
+        if !is_taken(&free) {
+            break;
+        }
+        free = format!("{name}-{number}");
+    }
+    free
 }
 
 /// The keys of a log's own cosigners: of type 0x04 (a 0x01 text becomes one) or 0x06, named as the log.
@@ -214,6 +257,12 @@ pub fn largest_shown(
     ))
 }
 
+/// Whether others than the log itself, whose keys are named as it is, have signed the checkpoint in `note`.
+#[must_use]
+pub fn have_cosigned(note: &Note, origin: &str) -> bool {
+    note.signatures().iter().any(|line| line.name() != origin)
+}
+
 /// Reaches witnesses over HTTP with connections that are kept.
 pub struct HttpTransport {
     client: Client,
@@ -290,4 +339,82 @@ fn unreachable(error: reqwest::Error) -> Refusal {
         cause = next;
     }
     Refusal::Unreachable(cause.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use glasslog_core::note::SecretKey;
+
+    use super::*;
+
+    fn vkey(name: &str, algorithm: Algorithm, seed: u8) -> VerifierKey {
+        SecretKey::from_seed(name, algorithm, &[seed; 32]).unwrap().verifier_key().clone()
+    }
+
+    fn new_vkey(name: &str, algorithm: Algorithm) -> VerifierKey {
+        crate::keys::generate_of_type(name, algorithm).unwrap().verifier_key().clone()
+    }
+
+    #[test]
+    fn a_checkpoint_has_room_for_every_witness() {
+        let log_keys = [vkey("log.example", Algorithm::Ed25519, 255)];
+        let settings = |count: usize| {
+            let setting = |n: usize| {
+                let key = vkey(&format!("w{n}.example"), Algorithm::CosignatureV1, u8::try_from(n).unwrap());
+                format!("w{n}=http://w{n}.example={key}")
+            };
+            let external = (0..count).map(setting).collect::<Vec<_>>().join(",");
+            WitnessSettings { external: Some(external), ..WitnessSettings::default() }
+        };
+        assert!(policy(&settings(MOST_WITNESS_KEYS), &log_keys).unwrap().is_some());
+        let refused = policy(&settings(MOST_WITNESS_KEYS + 1), &log_keys).unwrap_err();
+        assert!(refused.error.to_string().contains("97 witness keys"), "{:#}", refused.error);
+    }
+
+    /// The independent judge is the reader of policy files: it must find the same quorum in the text.
+    #[test]
+    fn the_text_of_a_list_of_witnesses_asks_for_what_the_list_asks_for() {
+        let log = new_vkey("log.example", Algorithm::Ed25519);
+        let [a, b, c] = ["a.example", "b.example", "c.example"]
+            .map(|name| [Algorithm::CosignatureV1, Algorithm::MlDsa44].map(|kind| new_vkey(name, kind)));
+        let [[a4, a6], [b4, b6], [c4, _]] = [&a, &b, &c];
+        for (settings, quorum) in [
+            (format!("a=http://a={a4},a=http://a={a6},b=http://b={b4},c=http://c={c4}"), None),
+            (format!("a=http://a={a4},a=http://a={a6},b=http://b={b4},c=http://c={c4}"), Some(2)),
+            (format!("a=http://a={a4},a=http://a={a6},b=http://b={b4},b=http://b={b6}"), None),
+            (format!("a=http://x={a4},b=http://x={b4},c=http://c={c4}"), Some(2)),
+            (format!("a=http://a={a4},a=http://a={a6},a-2=http://b={b4},external=http://c={c4}"), Some(3)),
+            (format!("a=http://a={a4}"), Some(0)),
+        ] {
+            let meant = Policy::from_settings(std::slice::from_ref(&log), &settings, quorum).unwrap();
+            let text = describe(&meant, std::slice::from_ref(&log), quorum);
+            let read = Policy::parse(text.as_bytes()).unwrap();
+            let keys = meant.witness_keys();
+            assert_eq!(read.witness_keys(), keys);
+            for present in 0_u32..1 << keys.len() {
+                let held = |key: &VerifierKey| {
+                    keys.iter().position(|k| k == key).is_some_and(|n| present >> n & 1 == 1)
+                };
+                assert_eq!(read.is_filled_by(held), meant.is_filled_by(held), "{present:b} of {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn addresses_of_witnesses() {
+        for url in ["http://127.0.0.1:2026", "https://w.example/a/b/", "http://[::1]:2026"] {
+            assert!(check_url("w", Some(url)).is_ok(), "{url}");
+        }
+        for url in [
+            "ftp://w.example",
+            "http://u:p@w.example",
+            "https://w.example/?a=1",
+            "https://w.example/#a",
+            "w.example",
+        ] {
+            let why = check_url("w1", Some(url)).unwrap_err().error.to_string();
+            assert!(why.contains("w1") && !why.contains("u:p"), "{url}: {why}");
+        }
+        assert!(check_url("w", None).is_ok());
+    }
 }

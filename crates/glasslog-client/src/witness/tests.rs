@@ -107,7 +107,8 @@ fn other_answers() {
         (422, "", "", Refusal::Inconsistent),
         (429, "", "", Refusal::Status(429)),
         (302, "", "", Refusal::Redirect),
-        (403, "", "", Refusal::Status(403)),
+        (403, "", "", Refusal::NotTrusted),
+        (400, "", "", Refusal::Status(400)),
         (500, "", "", Refusal::Status(500)),
     ] {
         assert_eq!(judge(status, content_type, body.as_bytes()), Err(expected), "{status} {body:?}");

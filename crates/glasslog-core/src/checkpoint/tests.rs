@@ -203,3 +203,13 @@ proptest! {
         prop_assert_eq!(Checkpoint::parse(&checkpoint.to_text()).unwrap(), checkpoint);
     }
 }
+
+/// A line may be as long as a note, and what is wrong with it is told in one that is not.
+#[test]
+fn an_error_quotes_the_beginning() {
+    let long = "\u{7f}".repeat(400_000);
+    for text in [format!("o\n{long}\nr\n"), format!("o\n1\n{long}\n")] {
+        let error = Checkpoint::parse(&text).unwrap_err();
+        assert!(error.to_string().len() < 500, "{} bytes", error.to_string().len());
+    }
+}

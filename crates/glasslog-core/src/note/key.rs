@@ -279,7 +279,12 @@ impl FromStr for SecretSeed {
     fn from_str(text: &str) -> Result<SecretSeed, KeyError> {
         let (name, key_id, material) =
             text.strip_prefix(SECRET_KEY_PREFIX).and_then(split_key).ok_or(KeyError::NotASecretKey)?;
-        let (key_id, algorithm, seed) = decode_parts(name, key_id, material)?;
+        // Where a part is missing, what is read as a name or a key ID may be the secret: neither is quoted.
+        let parts = decode_parts(name, key_id, material).map_err(|error| match error {
+            KeyError::Name(_) | KeyError::KeyIdSpelling(..) => KeyError::NotASecretKey,
+            other => other,
+        });
+        let (key_id, algorithm, seed) = parts?;
         let seed: &[u8; 32] = seed.as_slice().try_into().map_err(|_| KeyError::Material(name.into()))?;
         Ok(SecretSeed { name: name.into(), algorithm, key_id, seed: Zeroizing::new(*seed) })
     }

@@ -194,6 +194,26 @@ fn known_keys_are_checked_and_others_ignored() {
     assert_eq!(twice.verify(&known).unwrap().signatures().len(), 1);
 }
 
+/// A stranger can repeat a valid line a hundred times.
+#[test]
+fn a_line_that_is_repeated_is_verified_once() {
+    use core::sync::atomic::{AtomicUsize, Ordering};
+    struct Counting(AtomicUsize);
+    impl MlDsa44 for Counting {
+        fn verify(&self, _: &[u8], _: &[u8], _: &[u8]) -> bool {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            true
+        }
+    }
+    static COUNTING: Counting = Counting(AtomicUsize::new(0));
+    let key = VerifierKey::new("log", Algorithm::MlDsa44, &[6; 1312]).unwrap().checked_by(&COUNTING);
+    let line = |last: u8| Signature::of_key(&key, [vec![0; 8 + 2419], vec![last]].concat());
+    let mut note = Note::unsigned("log\n0\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n").unwrap();
+    note.signatures = std::iter::repeat_n(line(1), 50).chain(std::iter::repeat_n(line(2), 50)).collect();
+    assert_eq!(note.verify(&[key]).unwrap().signatures().len(), 1);
+    assert_eq!(COUNTING.0.load(Ordering::SeqCst), 2, "two lines differ");
+}
+
 #[test]
 fn a_signature_of_one_type_is_none_of_another() {
     let (plain, cosigner) = (secret("k", Algorithm::Ed25519, 1), secret("k", Algorithm::CosignatureV1, 1));
@@ -375,6 +395,11 @@ fn a_secret_key_keeps_its_secret() {
     assert!(!shown.contains("AYEKFALV") && !shown.contains(&seed) && shown.contains("withheld"));
 
     assert_eq!(PETER_VKEY.parse::<SecretKey>().unwrap_err(), KeyError::NotASecretKey);
+    // Without its name, or its name and key ID, the secret stands where they should.
+    for text in ["PRIVATE+KEY+c74f20a3+AYEKFALV+FALV", "PRIVATE+KEY+AYEK FALV+AYEKFALV+FALV"] {
+        let error = text.parse::<SecretKey>().unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("AYEK"), "{error}");
+    }
     let wrong_id = PETER_SKEY.replace("c74f20a3", "c74f20a4");
     assert!(matches!(wrong_id.parse::<SecretKey>(), Err(KeyError::KeyIdMismatch { .. })));
     let ml_dsa = SecretKey::from_seed("k", Algorithm::MlDsa44, &[1; 32]);

@@ -250,6 +250,11 @@ fn identities(witnesses: &[PolicyWitness]) -> Vec<usize> {
 }
 
 fn are_one(a: &PolicyWitness, b: &PolicyWitness) -> bool {
-    let same_url = a.url.is_some() && a.url == b.url;
+    let same_url = prefix(a).is_some() && prefix(a) == prefix(b);
     a.key.name() == b.key.name() || a.name == b.name || same_url
+}
+
+/// With or without a slash at the end, submissions go to the same place.
+fn prefix(witness: &PolicyWitness) -> Option<&str> {
+    witness.url.as_deref().map(|url| url.trim_end_matches('/'))
 }

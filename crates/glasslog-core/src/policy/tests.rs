@@ -173,6 +173,7 @@ fn what_the_grammar_refuses() {
     for (text, error) in whole {
         assert_eq!(parse(&text), Err(error));
     }
+    assert!(LineProblem::Byte(b'\r').to_string().contains("CRLF"));
 }
 
 /// FORMATS §5: a colluder's fresh stamp beside old ones proves nothing, and a stamp from the future does not count.
@@ -224,7 +225,7 @@ fn keys_of_one_witness_count_once() {
     let (a, b, other) = (named("one.example", 1), named("one.example", 2), named("two.example", 3));
     let (far, near) = (named("near.example", 4), named("far.example", 5));
     let keys = format!(
-        "witness a {}\nwitness b {}\nwitness c {}\nwitness d {} https://w.example/\nwitness e {} https://w.example/\n",
+        "witness a {}\nwitness b {}\nwitness c {}\nwitness d {} https://w.example/\nwitness e {} https://w.example\n",
         a.verifier_key(),
         b.verifier_key(),
         other.verifier_key(),
@@ -317,6 +318,8 @@ fn external_witnesses() {
     assert_eq!([evaluate(&[0, 2]), evaluate(&[0, 1]), evaluate(&[1, 2])], [false, true, true]);
     assert_eq!(policy.distinct_witnesses(), 2);
 
+    assert_eq!((policy.witnesses().len(), policy.distinct_witnesses()), (3, 2));
+
     let none = Policy::from_settings(&[], "", None).unwrap();
     assert!(none.is_quorum_none());
     assert!(Policy::from_settings(&[], &settings, Some(0)).unwrap().is_quorum_none());
@@ -342,6 +345,12 @@ fn external_witnesses() {
         problem(&format!("a=u={0},b=v={0}", vkey(0))),
         LineProblem::DuplicateKey("witness.example/0".into())
     );
+    assert_eq!(problem(&format!("none=u={}", vkey(0))), LineProblem::NameTaken("none".into()));
+    assert_eq!(problem(&format!("a b=u={}", vkey(0))), LineProblem::Blank("a b".into()));
+    assert_eq!(problem(&format!("a=u v={}", vkey(0))), LineProblem::Blank("u v".into()));
+    let spaced = Policy::from_settings(&[], &format!("a = u = {}", vkey(0)), None).unwrap();
+    let witness = &spaced.witnesses()[0];
+    assert_eq!((witness.name.as_str(), witness.url.as_deref()), ("a", Some("u")));
     // A key name may hold `=`; a comma always ends the setting.
     assert!(Policy::from_settings(&[], &format!("a=u={}", odd.replace(',', "")), None).is_err());
     let equals = named("w=1", 41).verifier_key().to_string();

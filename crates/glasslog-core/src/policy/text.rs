@@ -159,12 +159,22 @@ pub(super) fn parse_settings(
 /// depends on where the name begins.
 fn parse_setting(setting: &str) -> Result<PolicyWitness, LineProblem> {
     let (name, rest) = setting.split_once('=').ok_or(LineProblem::Setting)?;
+    let name = name.trim();
+    if name == "none" {
+        return Err(LineProblem::NameTaken(name.into()));
+    }
     let mut problem = LineProblem::Setting;
     for (at, _) in rest.match_indices('=').filter(|(at, _)| *at > 0) {
-        match rest[at + 1..].parse::<VerifierKey>() {
+        match rest[at + 1..].trim().parse::<VerifierKey>() {
             Ok(key) if !is_cosigner(&key) => return Err(LineProblem::NotACosigner(key.name().into())),
             Ok(key) if !name.is_empty() => {
-                return Ok(PolicyWitness { name: name.into(), key, url: Some(rest[..at].into()) });
+                let url = rest[..at].trim();
+                // What is asked for can be written as a policy file too, for verifiers.
+                let is_blank = |c: char| c.is_whitespace() || c.is_control();
+                return match [name, url].iter().find(|word| word.contains(is_blank)) {
+                    Some(word) => Err(LineProblem::Blank((*word).into())),
+                    None => Ok(PolicyWitness { name: name.into(), key, url: Some(url.into()) }),
+                };
             }
             Ok(_) => return Err(LineProblem::Setting),
             Err(error) => problem = closer(problem, error),

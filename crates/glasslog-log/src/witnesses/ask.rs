@@ -90,12 +90,14 @@ impl Asker {
 
     /// Whether the witness shows our own signature over what we did not sign. A witness that shows nothing proves nothing.
     fn evidence(&self, panel: &Panel, task: &Task) -> Option<Evidence> {
-        let ours = &task.offer.checkpoint;
-        let url = task.witness.monitoring_url(&ours.origin);
+        let url = task.witness.monitoring_url(&self.log.config.origin);
         let shown = panel.transport.exchange(Exchange::Look { url: &url }, panel.timeout).ok()?;
         if shown.status != 200 {
             return None;
         }
+        // The newest, not the one that it was asked about: it may have been shown that one by way of another address.
+        let newest = panel.newest()?;
+        let ours = &newest.checkpoint;
         let signers = &self.log.config.signers;
         let keys: Vec<_> = signers.iter().map(|signer| signer.verifier_key().clone()).collect();
         let root_at = |size| self.log.reader.root_at(size, ours.size);

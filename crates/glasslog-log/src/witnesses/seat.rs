@@ -63,7 +63,7 @@ pub(super) struct Task {
 
 /// What was heard.
 pub(super) struct Heard {
-    /// The size that it holds now, if that became known.
+    /// The size that it holds now, as far as is known after the conversation.
     pub(super) held: Option<TreeSize>,
     pub(super) answer: Result<Vec<Cosigned>, Refusal>,
     pub(super) evidence: Option<Evidence>,
@@ -134,6 +134,11 @@ impl Seat {
         Task { witness: Arc::clone(&self.witness), offer, held: self.held }
     }
 
+    /// Whether it has been asked, whatever came of it.
+    pub(super) fn was_heard(&self) -> bool {
+        self.latency.is_some()
+    }
+
     /// Whether it asked to be left alone and the time has not come.
     pub(super) fn is_limited(&self, now: Instant) -> bool {
         self.limited_until.is_some_and(|until| until > now)
@@ -142,7 +147,7 @@ impl Seat {
     /// Notes an answer. If a newer checkpoint has been offered meanwhile (`current` is false), it says nothing of that one.
     pub(super) fn note(&mut self, heard: Heard, current: bool) {
         self.latency = Some(heard.latency);
-        self.held = heard.held.or(self.held);
+        self.held = heard.held;
         let label = heard.answer.as_ref().map_or_else(Refusal::label, |_| "cosigned");
         *self.answers.entry(label).or_default() += 1;
         match heard.answer {
@@ -152,14 +157,17 @@ impl Seat {
                     tracing::info!(witness = self.witness.name, after = %refusal, "the witness cosigns again");
                 }
                 self.last_time_s = cosigned.iter().map(|cosigned| cosigned.verified.time()).max();
-                self.standing = Standing::Confirmed;
+                if !self.has_evidence() {
+                    self.standing = Standing::Confirmed;
+                }
                 if current {
                     self.cosigned = cosigned;
                     self.cosigned_at = Some(Instant::now());
                 }
             }
-            // Somebody has told it of a newer checkpoint of ours meanwhile.
-            Err(Refusal::Ahead(_) | Refusal::Inconsistent | Refusal::Holds(_)) if !current => {}
+            // Somebody has told it of a newer checkpoint of ours meanwhile; evidence is against every one of them.
+            Err(Refusal::Ahead(_) | Refusal::Inconsistent | Refusal::Holds(_))
+                if !current && heard.evidence.is_none() => {}
             Err(refusal) => self.refused(refusal, heard.evidence),
         }
     }
@@ -184,7 +192,9 @@ impl Seat {
                         "and shows a checkpoint that we signed"
                     );
                 }
-                self.standing = Standing::Contradicts { evidence };
+                if !self.has_evidence() {
+                    self.standing = Standing::Contradicts { evidence };
+                }
             }
             _ => {}
         }
@@ -204,6 +214,11 @@ impl Seat {
         self.last_refusal = Some(refusal);
     }
 
+    /// Whether it has shown our own signature over something else: nothing that it says later takes that back.
+    fn has_evidence(&self) -> bool {
+        matches!(self.standing, Standing::Contradicts { evidence: Some(_) })
+    }
+
     /// Its last refusal, with its name.
     pub(super) fn trouble(&self) -> Option<String> {
         self.last_refusal.as_ref().map(|refusal| format!("{}: {refusal}", self.witness.name))
@@ -221,5 +236,26 @@ impl Seat {
             answers: self.answers.iter().map(|(label, count)| (*label, *count)).collect(),
             latency: self.latency,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The publisher may look only after the witness has been asked again.
+    #[test]
+    fn evidence_stays() {
+        let witness = Witness { name: "w".into(), url: "http://w.example".into(), keys: Vec::new() };
+        let mut seat = Seat::new(0, witness);
+        let evidence = Evidence { witness: "w".into(), size: TreeSize(9), note: String::new() };
+        let mut hear = |answer, evidence| {
+            seat.note(Heard { held: None, answer, evidence, latency: Duration::ZERO }, true);
+            seat.has_evidence()
+        };
+        assert!(!hear(Err(Refusal::Ahead(TreeSize(9))), None));
+        assert!(hear(Err(Refusal::Ahead(TreeSize(9))), Some(evidence)));
+        assert!(hear(Err(Refusal::Inconsistent), None), "it shows nothing any more");
+        assert!(hear(Ok(Vec::new()), None), "it cosigns");
     }
 }

@@ -10,16 +10,16 @@ use bytes::Bytes;
 use glasslog_client::witness::Refusal;
 use glasslog_core::{
     Hash, TreeSize,
-    checkpoint::VerifiedCheckpoint,
+    checkpoint::{Checkpoint, VerifiedCheckpoint},
     cosignature::cosign,
-    note::{Algorithm, Ed25519Signer, SecretKey, VerifierKey},
+    note::{Algorithm, Ed25519Signer, SecretKey, VerifierKey, sign},
     tile::Edge,
     witness::{AddCheckpoint, SIZE_CONTENT_TYPE, size_body},
 };
 use glasslog_log::{Exchange, Received, Stores, Transport};
 use parking_lot::{Condvar, Mutex};
 
-use crate::common::{ORIGIN, vkeys};
+use crate::common::{ORIGIN, key as log_key, vkeys};
 
 /// How a witness behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +42,8 @@ pub(crate) enum Mode {
     /// Claims to hold more than the log has.
     SaysAhead,
     SaysInconsistent,
+    /// Shows another root under the log's signature, and says so when newer checkpoints have been offered to the others.
+    SlowFork,
 }
 
 /// All witnesses of a test.
@@ -99,6 +101,11 @@ impl Witnesses {
         self.released.notify_all();
     }
 
+    /// Lets those that hang wait again.
+    pub(crate) fn hold(&self) {
+        self.state.lock().hanging_allowed = true;
+    }
+
     pub(crate) fn settings(&self) -> String {
         let setting = |n| format!("w{n}=http://w{n}.example={}", key(n).verifier_key());
         (0..self.count).map(setting).collect::<Vec<_>>().join(",")
@@ -116,7 +123,22 @@ impl Witnesses {
         }
     }
 
+    /// Waits until the checkpoint after the one in `body` has been offered, which is so when the next one is recorded.
+    fn wait_for_two_more(&self, body: &[u8]) {
+        let request = AddCheckpoint::parse(body).unwrap();
+        let size = VerifiedCheckpoint::open(&request.note, ORIGIN, &vkeys()).unwrap().size();
+        let stores = self.state.lock().stores.clone().unwrap();
+        let recorded = || stores.state.view().unwrap().recorded.unwrap().size.0;
+        while recorded() < size.0 + 2 && self.state.lock().hanging_allowed {
+            std::thread::yield_now();
+        }
+    }
+
     fn add_checkpoint(&self, witness: u8, body: &[u8]) -> Result<Received, Refusal> {
+        let is_slow = self.state.lock().modes[usize::from(witness)] == Mode::SlowFork;
+        if is_slow {
+            self.wait_for_two_more(body);
+        }
         let mut state = self.state.lock();
         state.assert_readable(body);
         let mut mode = state.modes[usize::from(witness)];
@@ -141,7 +163,7 @@ impl Witnesses {
             Mode::ServerError => text(500, "oops\n".into()),
             Mode::UnknownLog => text(404, "unknown log\n".into()),
             Mode::SaysAhead => Ok(conflict(TreeSize(1 << 40))),
-            Mode::SaysInconsistent => text(422, "no\n".into()),
+            Mode::SaysInconsistent | Mode::SlowFork => text(422, "no\n".into()),
             Mode::Budget => Ok(Received { status: 429, retry_after_s: Some(1), ..Received::default() }),
         }
     }
@@ -192,6 +214,11 @@ impl Transport for Witnesses {
             Exchange::Submit { url, body } => self.add_checkpoint(number(url), body),
             Exchange::Look { url } => {
                 let state = self.state.lock();
+                if state.modes[usize::from(number(url))] == Mode::SlowFork {
+                    let text = Checkpoint::new(ORIGIN, TreeSize(1), Hash::EMPTY_ROOT).to_text();
+                    let note = sign(&text, &[&Ed25519Signer::new(&log_key(1))]).unwrap();
+                    return Ok(Received { status: 200, body: note.into_bytes(), ..Received::default() });
+                }
                 let shown = state.held.get(&number(url)).filter(|_| state.shows);
                 let status = if shown.is_some() { 200 } else { 404 };
                 let body = shown.map(|(_, _, note)| note.clone()).unwrap_or_default();

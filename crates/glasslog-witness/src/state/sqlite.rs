@@ -6,6 +6,7 @@
 
 use std::{
     io,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -24,6 +25,10 @@ use glasslog_store::{
 };
 use parking_lot::Mutex;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, TransactionBehavior, params};
+use rustix::{
+    fs::{FlockOperation, Mode, OFlags, fcntl_lock, open},
+    io::Errno,
+};
 
 use super::{
     Record, StateError, Swap, SwapOutcome, WitnessState,
@@ -103,9 +108,10 @@ impl SqliteWitnessState {
     /// [`StateError::Locked`] when another process has it, [`StateError::Older`] when it is behind its mark,
     /// [`StateError::Corrupt`] when it is no witness state or one of a newer version, [`StateError::Io`].
     pub fn open(path: &Path, options: SqliteOptions) -> Result<SqliteWitnessState, StateError> {
+        let io = |source: io::Error| StateError::Io { place: path.display().to_string(), source };
+        let path = &real_path(path).map_err(io)?;
         let lock = LockFile::acquire(&with_suffix(path, ".lock"))?;
         let disk = RealDisk::private();
-        let io = |source: io::Error| StateError::Io { place: path.display().to_string(), source };
         // SQLite gives its other files the mode of this one: 0600.
         match disk.create_new(path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(io(error)),
@@ -113,9 +119,12 @@ impl SqliteWitnessState {
         }
         let (connection, mark) = connect(path)?;
         disk.sync_dir(parent(path)).and_then(|()| sync_ancestors(&disk, parent(path))).map_err(io)?;
-        check_mark(&disk, path, mark, options)?;
+        let is_older = check_mark(&disk, path, mark, options)?;
 
         let mut writer = Writer { connection, mark, wal_bytes: 0, asked_at_bytes: 0, closed: false };
+        if is_older {
+            writer.begin_anew().map_err(|error| io(other(error)))?;
+        }
         // This start is a change: a state that was in use is told from a copy that was made before.
         writer.count_a_change().map_err(|error| io(other(error)))?;
         writer.mark.write(&disk, &mark_path(path)).map_err(io)?;
@@ -258,6 +267,15 @@ impl Writer {
         Ok(outcomes)
     }
 
+    /// What was accepted for lack of a newer state goes its own way from here: the newer one is refused if it turns up.
+    fn begin_anew(&mut self) -> Result<(), rusqlite::Error> {
+        let instance =
+            new_instance().map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+        self.connection.execute("UPDATE meta SET instance = ?1", [instance])?;
+        self.mark.instance = instance;
+        Ok(())
+    }
+
     fn count_a_change(&mut self) -> Result<(), rusqlite::Error> {
         set_changes(&self.connection, self.mark.changes + 1)?;
         self.mark.changes += 1;
@@ -337,9 +355,7 @@ fn connect(path: &Path) -> Result<(Connection, Mark), StateError> {
             _ => StateError::Io { place: place(), source: other(error) },
         })?;
     if fresh {
-        let mut instance = [0; 16];
-        getrandom::fill(&mut instance)
-            .map_err(|error| StateError::Io { place: place(), source: io::Error::other(error) })?;
+        let instance = new_instance().map_err(|source| StateError::Io { place: place(), source })?;
         make_tables(&mut connection, &instance)
             .map_err(|error| StateError::Io { place: place(), source: other(error) })?;
     }
@@ -355,6 +371,12 @@ fn connect(path: &Path) -> Result<(Connection, Mark), StateError> {
         return Err(StateError::Corrupt { place: place(), why });
     }
     Ok((connection, Mark { instance, changes: u64::try_from(changes).unwrap_or(0) }))
+}
+
+fn new_instance() -> io::Result<[u8; 16]> {
+    let mut instance = [0; 16];
+    getrandom::fill(&mut instance).map_err(io::Error::other)?;
+    Ok(instance)
 }
 
 fn open_connection(path: &Path) -> Result<Connection, rusqlite::Error> {
@@ -386,8 +408,8 @@ fn make_tables(connection: &mut Connection, instance: &[u8; 16]) -> Result<(), r
     transaction.commit()
 }
 
-/// Holds the state against the mark beside it.
-fn check_mark(disk: &dyn Disk, path: &Path, state: Mark, options: SqliteOptions) -> Result<(), StateError> {
+/// Holds the state against the mark beside it, and says whether it is older and is accepted all the same.
+fn check_mark(disk: &dyn Disk, path: &Path, state: Mark, options: SqliteOptions) -> Result<bool, StateError> {
     let place = mark_path(path);
     let found = Mark::read(disk, &place)
         .map_err(|source| StateError::Io { place: place.display().to_string(), source })?;
@@ -398,10 +420,10 @@ fn check_mark(disk: &dyn Disk, path: &Path, state: Mark, options: SqliteOptions)
                 "no mark lies beside the witness state: whether the state is the newest one cannot be told"
             );
         }
-        return Ok(());
+        return Ok(false);
     };
     if mark.instance == state.instance && mark.changes <= state.changes {
-        return Ok(());
+        return Ok(false);
     }
     if !options.accept_older_state {
         let place = path.display().to_string();
@@ -413,11 +435,39 @@ fn check_mark(disk: &dyn Disk, path: &Path, state: Mark, options: SqliteOptions)
         marked = mark.changes,
         "an older witness state is taken as the truth, as asked for: this witness may cosign a fork of what it cosigned before"
     );
-    Ok(())
+    Ok(true)
+}
+
+/// `path` without symbolic links. SQLite follows them, so what lies beside the database, the lock above all, must too: two
+/// processes that name it differently would not see each other.
+fn real_path(path: &Path) -> io::Result<PathBuf> {
+    match path.canonicalize() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !path.is_symlink() => {
+            let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+            Ok(parent(path).canonicalize()?.join(name))
+        }
+        found => found,
+    }
 }
 
 fn mark_path(path: &Path) -> PathBuf {
     with_suffix(path, ".mark")
+}
+
+/// Nobody else opens the database while what is returned is kept, and nobody has it open now.
+///
+/// A connection of another program would go on with the write-ahead log that is about to be replaced. It would copy what
+/// stands there over what was cosigned since, and at its end remove the new one.
+fn lock_out_others(path: &Path) -> io::Result<OwnedFd> {
+    let file = open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    // SQLite's locks are of this kind, and every connection in WAL mode has one as long as it is open.
+    fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
+        Errno::AGAIN | Errno::ACCESS => io::Error::other(
+            "another program has the database open: end it (a database shell, a backup that follows it) and start again",
+        ),
+        error => error.into(),
+    })?;
+    Ok(file)
 }
 
 /// Copies a write-ahead log that an earlier process left to a new file, durably, before anything believes it.
@@ -428,6 +478,7 @@ fn renew_wal(disk: &dyn Disk, path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         other => other?,
     };
+    let _alone = lock_out_others(path)?;
     match disk.remove(&copy) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}

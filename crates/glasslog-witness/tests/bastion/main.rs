@@ -20,6 +20,9 @@ use sha2::{Digest, Sha256};
 use support::{Authority, Echo, Port, Running, Tls, get, limits, public_key, request, soon, text};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+/// How an HTTP/2 client begins: the preface and empty settings (RFC 9113 §3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
 #[tokio::test]
 async fn what_a_client_asks_the_bastion_is_answered() {
     let (authority, echo, port) = (Authority::new(), Echo::new(1), Port::open().await);
@@ -178,6 +181,8 @@ async fn whom_a_backend_does_not_serve() {
         match (port.tls(&fault.acceptor()).await, expected) {
             (Err(error), Some(expected)) => assert!(error.to_string().contains(expected), "{why}: {error}"),
             (Ok(mut stream), None) => {
+                // Where it serves, it answers this.
+                drop(stream.write_all(PREFACE).await);
                 let mut word = [0; 1];
                 assert!(matches!(soon(stream.read(&mut word)).await, Ok(0) | Err(_)), "{why}: it spoke");
             }
@@ -246,7 +251,7 @@ async fn a_bastion_that_falls_silent_is_left() {
             assert!(matches!(soon(stream.read(&mut word)).await, Ok(0) | Err(_)), "it spoke first");
         }
         if let Ok(mut stream) = port.tls(&acceptor).await
-            && stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.is_ok()
+            && stream.write_all(PREFACE).await.is_ok()
         {
             break stream;
         }

@@ -137,7 +137,7 @@ impl Seen {
             let Look { name, url, latency_ms, .. } = look;
             out.line(format_args!("  {name}  {url}  {latency_ms} ms"));
             for key in &look.keys {
-                out.line(format_args!("    {}  {key}", out.paint(Tone::Faint, "key  ")));
+                out.line(format_args!("    {}  {}", out.paint(Tone::Faint, "key  "), shortened(key)));
             }
             if let (Some(size), Some(cosigned)) = (look.size, look.cosigned) {
                 let ahead = if self.public.is_some_and(|public| size > public) {
@@ -164,5 +164,14 @@ impl Seen {
     /// 4 when nothing would be published.
     pub(super) fn exit(&self) -> Exit {
         if self.quorum { Exit::Ok } else { Exit::LogFailure }
+    }
+}
+
+/// A key as far as a person compares it: an ML-DSA key is longer than a screen is wide.
+fn shortened(vkey: &str) -> String {
+    const SHOWN: usize = 120;
+    match vkey.char_indices().nth(SHOWN).and_then(|(end, _)| vkey.get(..end)) {
+        Some(beginning) => format!("{beginning}…"),
+        None => vkey.to_owned(),
     }
 }

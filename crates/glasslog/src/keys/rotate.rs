@@ -111,12 +111,7 @@ struct Changed<'a> {
 /// [`Failed`] with 64 when there is nothing to change or settings give the key, 5 when a file cannot be read or written.
 pub(super) fn run(args: RotateArgs, out: &Output) -> Outcome {
     let serve = ServeArgs { dir: args.dir, config: args.config, settings: args.settings };
-    let logs = serve.resolve()?.logs;
-    let [log] = &logs[..] else {
-        return Err(Failed::usage(
-            "the settings file has several logs; change the key of one with --dir, without it",
-        ));
-    };
+    let log = &serve.one_log()?;
     if log.private_key.is_some() {
         return Err(Failed::usage(format!(
             "LOG_PRIVATE_KEY gives this log's key, so it is changed there. {BY_SETTING}"

@@ -19,8 +19,11 @@ use super::{
 /// The largest settings or secret file that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// The table of the settings file that is about a witness.
-const WITNESS_SECTION: &str = "witness";
+/// The command whose settings stand in the file itself and in its `[[log]]`; its `--help` lists them.
+const SERVE: &str = "serve";
+
+/// The command whose settings stand in the table of this name.
+const WITNESS: &str = "witness";
 
 /// Between the values of a flag that was given several times: no value has it in it.
 pub(super) const BETWEEN_FLAGS: &str = "\n";
@@ -229,17 +232,12 @@ impl Layers {
     ) -> Result<Layers, SettingsError> {
         let mut layers = Layers { given: flags.over(environment)?, ..Layers::default() };
         let Some(path) = file else { return Ok(layers) };
-        match read_toml(path)?.remove(WITNESS_SECTION) {
+        match read_toml(path)?.remove(WITNESS) {
             Some(Value::Table(mut table)) => {
-                layers.dir = take_dir(&mut table, path)?;
-                layers.file = read_table(&table, path, WITNESS_TABLE, |_| true)?;
+                layers.dir = take_dir(&mut table, path, WITNESS)?;
+                layers.file = read_table(&table, path, WITNESS_TABLE, WITNESS, |_| true)?;
             }
-            Some(_) => {
-                return Err(SettingsError::UnknownKey {
-                    path: path.to_owned(),
-                    key: "witness (write [witness])".into(),
-                });
-            }
+            Some(_) => return Err(unknown(path, "witness (write [witness])", WITNESS)),
             None => {}
         }
         Ok(layers)
@@ -288,16 +286,16 @@ fn read_toml(path: &Path) -> Result<toml::Table, SettingsError> {
 fn read_file(path: &Path) -> Result<Layers, SettingsError> {
     let mut table = read_toml(path)?;
     // A witness on the same machine may be described in the same file.
-    table.remove(WITNESS_SECTION);
-    let unknown = |key: &str| SettingsError::UnknownKey { path: path.to_owned(), key: key.to_owned() };
+    table.remove(WITNESS);
+    let unknown = |key: &str| unknown(path, key, SERVE);
     let mut layers = Layers::default();
     let logs = match table.remove("log") {
         Some(Value::Array(logs)) => logs,
         Some(_) => return Err(unknown("log (write [[log]])")),
         None => Vec::new(),
     };
-    layers.dir = take_dir(&mut table, path)?;
-    layers.file = read_table(&table, path, TABLE, |_| true)?;
+    layers.dir = take_dir(&mut table, path, SERVE)?;
+    layers.file = read_table(&table, path, TABLE, SERVE, |_| true)?;
     for log in logs {
         let Value::Table(mut log) = log else { return Err(unknown("log (write [[log]])")) };
         let name = match log.remove("name") {
@@ -305,16 +303,25 @@ fn read_file(path: &Path) -> Result<Layers, SettingsError> {
             Some(_) => return Err(unknown("log.name (it is a text)")),
             None => String::new(),
         };
-        let dir = take_dir(&mut log, path)?;
-        layers.logs.push(LogTable { name, dir, layer: read_table(&log, path, TABLE, Setting::is_per_log)? });
+        let dir = take_dir(&mut log, path, SERVE)?;
+        let layer = read_table(&log, path, TABLE, SERVE, Setting::is_per_log)?;
+        layers.logs.push(LogTable { name, dir, layer });
     }
     Ok(layers)
 }
 
-fn take_dir(table: &mut toml::Table, path: &Path) -> Result<Option<PathBuf>, SettingsError> {
+fn unknown(path: &Path, key: &str, command: &'static str) -> SettingsError {
+    SettingsError::UnknownKey { path: path.to_owned(), key: key.to_owned(), command }
+}
+
+fn take_dir(
+    table: &mut toml::Table,
+    path: &Path,
+    command: &'static str,
+) -> Result<Option<PathBuf>, SettingsError> {
     match table.remove("dir") {
         Some(Value::String(dir)) => Ok(Some(PathBuf::from(dir))),
-        Some(_) => Err(SettingsError::UnknownKey { path: path.to_owned(), key: "dir (it is a text)".into() }),
+        Some(_) => Err(unknown(path, "dir (it is a text)", command)),
         None => Ok(None),
     }
 }
@@ -324,6 +331,7 @@ fn read_table(
     table: &toml::Table,
     path: &Path,
     settings: &'static [Setting],
+    command: &'static str,
     may_stand_here: fn(&Setting) -> bool,
 ) -> Result<Layer, SettingsError> {
     let mut layer = Layer::new();
@@ -333,7 +341,7 @@ fn read_table(
             let by_file = setting.is_secret() && *key == format!("{}_file", setting.key());
             (by_file || *key == setting.key()).then_some((setting, by_file))
         });
-        let refused = || SettingsError::UnknownKey { path: path.to_owned(), key: key.clone() };
+        let refused = || unknown(path, key, command);
         let (setting, by_file) = found.filter(|(setting, _)| may_stand_here(setting)).ok_or_else(refused)?;
         let text = as_text(value).ok_or_else(refused)?;
         let (value, file) = if by_file { (None, Some((text, source))) } else { (Some((text, source)), None) };

@@ -88,7 +88,11 @@ fn refusals_name_the_setting_and_its_origin() {
         (&[], Some("log_origin = [1]\n"), "log_origin is not a setting"),
         (&[], Some("a = \n"), "line 1"),
         (&[], Some("s3_bucket = \"b\"\n"), "S3_BUCKET"),
-        (&[], Some("[[log]]\nlisten_addr = \":1\"\n"), "listen_addr is not a setting here"),
+        (
+            &[],
+            Some("[[log]]\nlisten_addr = \":1\"\n"),
+            "listen_addr is not a setting here; `glasslog serve --help` lists",
+        ),
         (&[], Some("[log]\nname = \"a\"\n"), "[[log]]"),
         (&[], Some("api_key = \"a\"\napi_key_file = \"/dev/null\"\n"), "keep one"),
     ] {

@@ -274,7 +274,7 @@ mod tests {
         for (environment, file, names) in [
             (&[("WITNESS_LOGS", "a=b")][..], None, "WITNESS_LOGS (from $WITNESS_LOGS)"),
             (&[("DATABASE_URL", "postgres://h/d")], None, "PostgreSQL"),
-            (&[], Some("[witness]\ncheckpoint_interval = 1\n"), "checkpoint_interval is not a setting here"),
+            (&[], Some("[witness]\ncheckpoint_interval = 1\n"), "`glasslog witness --help` lists"),
             (&[], Some("witness = 1\n"), "[witness]"),
             (&[("WITNESS_PRIVATE_KEY", "a"), ("WITNESS_PRIVATE_KEY_FILE", "/b")], None, "keep one"),
         ] {

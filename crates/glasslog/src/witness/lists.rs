@@ -54,16 +54,25 @@ impl Logs {
         Ok(logs)
     }
 
-    /// Replaces what settings said before.
+    /// Replaces what settings said before; when that is not possible, nothing changes.
     pub(super) fn set(&mut self, settings: &WitnessSettings) -> Result<(), Failed> {
         for list in &settings.lists {
             check_place(list)?;
         }
-        self.disabled = settings.disabled.iter().cloned().collect();
-        self.told = told(&settings.logs, &self.disabled)?;
-        self.lists.clone_from(&settings.lists);
-        self.refused.clear();
-        self.configure()
+        let disabled: BTreeSet<String> = settings.disabled.iter().cloned().collect();
+        let told = told(&settings.logs, &disabled)?;
+        // A log that a list named once is refused at once, whether or not that list can be read and still names it.
+        let known = self.table.logs().into_iter().filter(|log| matches!(log.source, Source::List(_)));
+        let known = known.chain(self.refused.values().cloned());
+        let refused = known.filter(|log| disabled.contains(log.keys.origin())).map(|log| {
+            let origin = log.keys.origin().to_owned();
+            (origin, KnownLog { disabled: true, source: Source::Settings, ..log })
+        });
+        let refused = refused.collect();
+        let next = Logs { table: self.table.clone(), told, lists: settings.lists.clone(), disabled, refused };
+        next.configure()?;
+        *self = next;
+        Ok(())
     }
 
     fn configure(&self) -> Result<(), Failed> {

@@ -1,6 +1,6 @@
 //! A process that witnesses: opened, listening, supervised, stopped in order.
 
-use std::{ffi::OsStr, path::Path, sync::Arc};
+use std::{convert::Infallible, ffi::OsStr, path::Path, sync::Arc};
 
 use anyhow::Context;
 use glasslog_core::note::{Signer, VerifierKey};
@@ -15,7 +15,7 @@ use glasslog_witness::{
     state::{MemoryWitnessState, SqliteOptions, SqliteWitnessState, WitnessState},
     system_clock,
 };
-use tokio::sync::watch;
+use tokio::{signal::unix::Signal, sync::watch};
 
 use super::{
     Told,
@@ -25,14 +25,30 @@ use super::{
 };
 use crate::{
     exit::Failed,
-    keys::ML_DSA,
+    keys::{KEY_FILE, ML_DSA},
     service::{FILES_OF_THE_LOG, listen, open_files, reachable, until},
     settings::witness::WitnessSettings,
     signals,
 };
 
-/// Reads the settings again.
-pub type Reread = Box<dyn Fn() -> Result<WitnessSettings, Failed> + Send + Sync>;
+/// What SIGHUP does. To be made before a start that takes time: without a handler the signal ends the process.
+pub struct Reread {
+    hangup: Signal,
+    settings: Box<dyn Fn() -> Result<WitnessSettings, Failed> + Send + Sync>,
+}
+
+impl Reread {
+    /// `settings` reads them again.
+    ///
+    /// # Errors
+    ///
+    /// When the operating system refuses the handler.
+    pub fn new(
+        settings: impl Fn() -> Result<WitnessSettings, Failed> + Send + Sync + 'static,
+    ) -> std::io::Result<Reread> {
+        Ok(Reread { hangup: signals::reread()?, settings: Box::new(settings) })
+    }
+}
 
 /// A witness that listens, and will answer once it is run.
 pub struct WitnessService {
@@ -110,22 +126,27 @@ impl WitnessService {
         let serving = glasslog_witness::run(self.config, until(shutdown));
         tokio::select! {
             served = serving => served.context("the witness stopped for its own safety")?,
-            ended = keep_reading(self.logs, reread) => ended?,
+            never = keep_reading(self.logs, reread) => match never {},
         }
         Ok(())
     }
 }
 
-/// Ends only when the operating system refuses the signal handler.
-async fn keep_reading(mut logs: Logs, reread: Option<Reread>) -> Result<(), Failed> {
-    let mut hangup = signals::reread()?;
+/// Never ends.
+async fn keep_reading(mut logs: Logs, mut reread: Option<Reread>) -> Infallible {
     loop {
         logs.read_all().await;
+        let hung_up = async {
+            match &mut reread {
+                Some(reread) => reread.hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             () = tokio::time::sleep(LIST_INTERVAL) => {}
-            _ = hangup.recv() => {
+            _ = hung_up => {
                 let Some(reread) = &reread else { continue };
-                match reread().and_then(|settings| logs.set(&settings)) {
+                match (reread.settings)().and_then(|settings| logs.set(&settings)) {
                     Ok(()) => tracing::info!("logs read again"),
                     Err(failed) => tracing::warn!(why = format!("{:#}", failed.error), "the old logs stay"),
                 }
@@ -154,6 +175,12 @@ fn open(settings: &WitnessSettings, accept_older_state: bool) -> Result<Opened, 
     let mark = |path: &Path| [path.as_os_str(), OsStr::new(".mark")].join(OsStr::new(""));
     let is_new =
         settings.database.as_ref().is_none_or(|path| !path.exists() && !Path::new(&mark(path)).exists());
+    if settings.dir.join(KEY_FILE).exists() {
+        return Err(Failed::usage(format!(
+            "{} is the directory of a log: give the witness one of its own with --dir",
+            settings.dir.display()
+        )));
+    }
     let lock = if settings.private_keys.is_none() {
         make(&settings.dir)?;
         Some(LockFile::acquire(&settings.dir.join("lock"))?)

@@ -4,7 +4,7 @@ use assert_cmd::Command;
 use aws_lc_rs::digest::{SHA256, digest};
 use base64ct::Encoding;
 
-use crate::support::{glasslog, home, run, write};
+use crate::support::{Server, glasslog, home, run, write};
 
 #[test]
 fn usage_errors_are_64() {
@@ -97,6 +97,75 @@ fn config_check_says_who_said_what() {
     assert_eq!(line("LISTEN_ADDR"), "127.0.0.1:2025 (default)");
     assert!(!stdout.contains("s3cret"), "{stdout}");
     assert!(stdout.contains("writes need one of 1 token(s)"), "{stdout}");
+}
+
+/// What `serve` would refuse of witnesses is refused here too, without asking anybody, also of a log that is not made yet.
+#[test]
+fn config_check_judges_witnesses() {
+    let home = home();
+    let home = home.path();
+    let key = |name: &str| {
+        let (_, vkey, _) =
+            run(home, &["key", "new", name, "--type", "witness", "--out", &format!("{name}.key")]);
+        vkey.trim().to_owned()
+    };
+    let (a, b) = (key("a.example"), key("b.example"));
+    let check = |more: &[&str]| run(home, &[&["config", "check"], more].concat());
+    let two = format!("a=http://127.0.0.1:1={a},b=http://127.0.0.1:2/w/={b}");
+    let (code, told, stderr) = check(&["--external-witnesses", &two]);
+    assert_eq!((code, told.contains("2 witness(es): nothing is published")), (0, true), "{told} {stderr}");
+    let (_, told, _) = check(&[]);
+    assert!(told.contains("no witnesses") && told.contains("no rate limit"), "{told}");
+    assert!(!check(&["--rate-limit-per-second", "5"]).1.contains("no rate limit"));
+    write(home, "policy", format!("log {}\nwitness a {a}\nquorum a\n", key_of_a_log(home)).as_bytes());
+    let secret = format!("a=http://u:pw@127.0.0.1:1={a}");
+    let wrong = two.replace(&b, "b.example+bar+baz");
+    for (settings, why) in [
+        (&["--external-witnesses", wrong.as_str()][..], "not 8 lower-case hex digits"),
+        (&["--external-witnesses", secret.as_str()], "the URL of witness a"),
+        (&["--external-witnesses", two.as_str(), "--witness-quorum", "3"], "there are 2"),
+        (&["--external-witnesses", two.as_str(), "--witness-quorum", "1"], "ALLOW_DISJOINT_QUORUMS"),
+        (&["--policy", "policy"], "give each witness line its URL"),
+        (&["--policy", "absent"], "absent"),
+    ] {
+        let (code, _, stderr) = check(settings);
+        assert_eq!((code, stderr.contains(why)), (64, true), "{settings:?}: {stderr}");
+        assert_eq!((stderr.lines().count(), stderr.contains("pw@")), (1, false), "{stderr}");
+    }
+    assert!(!home.join("glasslog-data").exists(), "checking makes nothing");
+    write(home, "both.toml", b"[witness]\nwitness_logs = \"a\"\n");
+    let (code, _, stderr) = check(&["--config", "both.toml"]);
+    assert_eq!((code, stderr.contains("WITNESS_LOGS")), (64, true), "{stderr}");
+}
+
+/// With several logs in the settings file, `--dir` says which one a command about one log means.
+#[test]
+fn one_of_several_logs_is_named_by_its_directory() {
+    let home = home();
+    let home = home.path();
+    let file = "[[log]]\nname = \"a\"\nlog_origin = \"log.example/a\"\ncheckpoint_interval = 864\n\n\
+                [[log]]\nname = \"b\"\ndir = \"elsewhere\"\nlog_origin = \"log.example/b\"\n";
+    for (dir, origin) in [("glasslog-data/a", "log.example/a"), ("elsewhere", "log.example/b")] {
+        Server::start(home, &["--dir", dir, "--log-origin", origin]).stop();
+    }
+    write(home, "glasslog.toml", file.as_bytes());
+    let (code, stanza, stderr) = run(home, &["log-stanza", "--dir", "glasslog-data/a"]);
+    assert_eq!((code, stanza.contains("vkey log.example/a+")), (0, true), "{stanza} {stderr}");
+    let (code, rotated, stderr) = run(home, &["key", "rotate", "--dir", "./elsewhere/"]);
+    assert_eq!((code, rotated.contains("log.example/b+")), (0, true), "{stderr}");
+    assert!(home.join("elsewhere/log-old.key").exists());
+    // It looks at that log, which needs no recovery.
+    let (code, _, stderr) = run(home, &["recover", "glasslog-data/a"]);
+    assert_eq!((code, stderr.contains("is not behind")), (5, true), "{stderr}");
+    for args in [&["log-stanza"][..], &["key", "rotate"], &["recover", "glasslog-data"]] {
+        let (code, _, stderr) = run(home, args);
+        assert_eq!((code, stderr.contains("glasslog-data/a, elsewhere")), (64, true), "{args:?}: {stderr}");
+    }
+}
+
+fn key_of_a_log(home: &std::path::Path) -> String {
+    let (_, vkey, _) = run(home, &["key", "new", "log.example", "--out", "other.key"]);
+    vkey.trim().to_owned()
 }
 
 #[test]

@@ -9,7 +9,7 @@ fn the_tour_ends_well_and_can_be_repeated() {
         let (code, stdout, stderr) = run(home.path(), &["demo", "--once", "--listen", "127.0.0.1:0"]);
         assert_eq!(code, 0, "{stdout}{stderr}");
         assert!(stdout.contains(&format!("+{new} new  {already} already logged")), "{stdout}");
-        assert!(stdout.contains("$ glasslog verify record --repo sample"), "{stdout}");
+        assert!(stdout.contains("/glasslog verify record --repo sample"), "{stdout}");
         assert!(stdout.contains("(exit code 1)"), "the tampered record is found: {stdout}");
         assert!(stdout.contains("witnesses: one, two") && stdout.contains("as of 20"), "{stdout}");
         assert!(stdout.contains("(exit code 4)"), "a quorum that is not there: {stdout}");

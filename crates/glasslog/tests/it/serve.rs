@@ -199,6 +199,25 @@ fn tokens_are_read_again_on_sighup() {
     assert_eq!(add("one"), 401);
 }
 
+/// All of it or nothing: whoever is told that the old settings stay must find them.
+#[test]
+fn a_broken_policy_leaves_every_setting_as_it_was() {
+    let home = home();
+    write(home.path(), "token", b"one\n");
+    write(home.path(), "policy", b"quorum none\n");
+    let server = Server::start(home.path(), &["--api-key-file", "token", "--policy", "policy"]);
+    let add =
+        |token: &str| server.post("/add", &[("Authorization", &format!("Bearer {token}"))], b"x").status;
+    write(home.path(), "token", b"two\n");
+    write(home.path(), "policy", b"quorum nobody\n");
+    server.hang_up();
+    poll(|| server.stderr().contains("the old settings stay").then_some(()));
+    assert_eq!((add("one"), add("two")), (200, 401));
+    write(home.path(), "policy", b"quorum none\n");
+    server.hang_up();
+    poll(|| (add("two") == 200).then_some(()));
+}
+
 #[test]
 fn state_in_memory_warns_and_works() {
     let home = home();

@@ -86,6 +86,9 @@ fn an_empty_directory_makes_a_witness() {
     std::fs::remove_file(home.join("glasslog-witness/witness.key")).unwrap();
     let (status, stderr) = Server::try_witness(home, &[]).err().unwrap();
     assert_eq!((status.code(), stderr.contains("but not its keys")), (Some(64), true), "{stderr}");
+    log.stop();
+    let (status, stderr) = Server::try_witness(home, &["--dir", "glasslog-data"]).err().unwrap();
+    assert_eq!((status.code(), stderr.contains("the directory of a log")), (Some(64), true), "{stderr}");
     std::fs::remove_file(home.join("glasslog-witness/witness.db")).unwrap();
     let (status, stderr) = Server::try_witness(home, &[]).err().unwrap();
     assert_eq!((status.code(), stderr.contains("but not its keys")), (Some(64), true), "{stderr}");
@@ -207,7 +210,36 @@ fn the_settings_file_is_read_again_on_sighup() {
     assert_eq!(status(), 200);
     settings("");
     witness.hang_up();
-    poll(|| (status() == 404).then_some(()));
+    // Not 404, which would say that this witness never saw it.
+    poll(|| (status() == 403).then_some(()));
+}
+
+/// The operator's refusal does not wait for a list, which may be out of reach or name the log no more.
+#[test]
+fn a_log_is_refused_whatever_becomes_of_its_list() {
+    let home = home();
+    let home = home.path();
+    let log = Server::start(home, &[]);
+    let note = log.wait_for_size(0);
+    let settings = |disabled: &str| {
+        let text = format!(
+            "[witness]\nlisten_addr = \"127.0.0.1:0\"\nwitness_log_lists = [\"list\"]\nwitness_disabled_logs = [{disabled}]\n"
+        );
+        write(home, "witness.toml", text.as_bytes());
+    };
+    settings("");
+    write(home, "list", format!("logs/v0\n{}", stanza(home, &log, &[])).as_bytes());
+    let witness = Server::witness(home, &["--config", "witness.toml"]);
+    let status = || submit(&witness, 0, &note).status;
+    assert_eq!(status(), 200);
+    write(home, "list", b"not a list");
+    settings(&format!("\"{}\"", log.origin));
+    witness.hang_up();
+    poll(|| (status() == 403).then_some(()));
+    // Read once more, it is still refused.
+    witness.hang_up();
+    poll(|| (witness.stderr().matches("cannot be read").count() >= 2).then_some(()));
+    assert_eq!(status(), 403);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 #![allow(clippy::disallowed_methods, reason = "tests lay out files as they find it handy")]
 
-use std::{fs, os::unix::fs::MetadataExt};
+use std::{fs, io::BufRead, os::unix::fs::MetadataExt};
 
 use super::*;
 
@@ -80,6 +80,29 @@ fn a_restored_state_is_refused_and_can_be_forced() {
     open(&path).unwrap();
 }
 
+/// What an accepted older state has cosigned since is not in the newer one, should that be found again.
+#[test]
+fn after_an_older_state_was_accepted_the_newer_one_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let [path, backup, newer] = ["state.db", "backup.db", "newer.db"].map(|name| dir.path().join(name));
+    let state = open(&path).unwrap();
+    copy(&path, &backup);
+    grow(&state, 0, 9);
+    state.close().unwrap();
+    drop(state);
+    copy(&path, &newer);
+
+    copy(&backup, &path);
+    let accepted = SqliteWitnessState::open(&path, SqliteOptions { accept_older_state: true }).unwrap();
+    grow(&accepted, 0, 1);
+    accepted.close().unwrap();
+    drop(accepted);
+    drop(open(&path).unwrap());
+    copy(&newer, &path);
+    let error = open(&path).unwrap_err();
+    assert!(matches!(error, StateError::Older { .. }), "{error:?}");
+}
+
 #[test]
 fn a_state_that_was_removed_is_missed() {
     let dir = tempfile::tempdir().unwrap();
@@ -115,7 +138,53 @@ fn a_second_process_is_refused() {
     let path = dir.path().join("state.db");
     let state = open(&path).unwrap();
     assert!(matches!(open(&path), Err(StateError::Locked(_))));
+    // Nor by another name of the same file: it would replace the write-ahead log that the first one writes to.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let [link, dangling] = ["link.db", "dangling.db"].map(|name| elsewhere.path().join(name));
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    assert!(matches!(open(&link), Err(StateError::Locked(_))));
+    std::os::unix::fs::symlink("nowhere.db", &dangling).unwrap();
+    assert!(matches!(open(&dangling), Err(StateError::Io { .. })), "a state that is gone is no new one");
     grow(&state, 0, 1);
+}
+
+/// The other program is this test in a process of its own: locks of one process do not keep it out.
+#[test]
+fn a_database_that_another_program_has_open_is_left_alone() {
+    const PLACE: &str = "GLASSLOG_TEST_HOLDS_OPEN";
+    if let Some(path) = std::env::var_os(PLACE) {
+        let connection = Connection::open(path).unwrap();
+        let _: i64 = connection.query_row("SELECT format FROM meta", [], |row| row.get(0)).unwrap();
+        println!("\nit is open");
+        io::stdin().read_line(&mut String::new()).unwrap();
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state.db");
+    let state = open(&path).unwrap();
+    grow(&state, 0, 5);
+    let name = "state::sqlite::tests::a_database_that_another_program_has_open_is_left_alone";
+    let mut other = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture"])
+        .env(PLACE, &path)
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut told = io::BufReader::new(other.stdout.take().unwrap()).lines();
+    assert!(told.by_ref().map_while(Result::ok).any(|line| line == "it is open"));
+    drop(state);
+    let before = fs::metadata(with_suffix(&path, "-wal")).unwrap().ino();
+    let error = open(&path).unwrap_err();
+    assert!(
+        matches!(&error, StateError::Io { source, .. } if source.to_string().contains("another program")),
+        "{error:?}"
+    );
+    assert_eq!(fs::metadata(with_suffix(&path, "-wal")).unwrap().ino(), before);
+    drop(other.stdin.take());
+    told.for_each(drop);
+    assert!(other.wait().unwrap().success());
+    assert_eq!(open(&path).unwrap().load("a").unwrap().unwrap().held, held(4));
 }
 
 #[test]
