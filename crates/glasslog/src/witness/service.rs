@@ -210,8 +210,10 @@ fn public_url(settings: &WitnessSettings, bastions: &[ToldBastion]) -> Option<St
 }
 
 fn about(settings: &WitnessSettings, told: &Told) -> About {
+    // On loopback the address that it listens on is the one that there is; elsewhere the world may know it by another.
+    let local = || settings.listen.ip().is_loopback().then(|| told.url.clone());
     About {
-        submission_url: told.public_url.clone(),
+        submission_url: told.public_url.clone().or_else(local),
         monitoring_url: None,
         // A file's name says nothing to the world.
         lists: settings.lists.iter().filter(|list| list.contains("://")).cloned().collect(),
