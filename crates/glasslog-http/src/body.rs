@@ -66,17 +66,56 @@ pub async fn read(
     }
 }
 
-async fn collect(mut body: Incoming, reserved: usize, limit: usize) -> Result<Bytes, BodyError> {
+/// The same for a service that reads few long bodies at once: `leave` is asked once, when more than `small` bytes have come,
+/// and what it gives is kept with the body. What a client only promises to send takes nobody's place.
+///
+/// # Errors
+///
+/// As [`read`], and what `leave` says.
+pub async fn read_with_leave<P, E: From<BodyError>>(
+    body: Incoming,
+    small: usize,
+    limit: usize,
+    within: Duration,
+    leave: impl FnOnce() -> Result<P, E>,
+) -> Result<(Bytes, Option<P>), E> {
+    let mut leave = Some(leave);
+    let mut given = None;
+    let reserved = reservation(&body, limit)?;
+    let collecting = collect_with(body, reserved, limit, |length| -> Result<(), E> {
+        if length > small
+            && let Some(leave) = leave.take()
+        {
+            given = Some(leave()?);
+        }
+        Ok(())
+    });
+    let bytes = tokio::time::timeout(within, collecting).await.map_err(|_| BodyError::TooSlow(within))??;
+    Ok((bytes, given))
+}
+
+async fn collect(body: Incoming, reserved: usize, limit: usize) -> Result<Bytes, BodyError> {
+    collect_with(body, reserved, limit, |_| Ok::<_, BodyError>(())).await
+}
+
+/// `may_go_on` is told how long the body is so far, before that is kept.
+async fn collect_with<E: From<BodyError>>(
+    mut body: Incoming,
+    reserved: usize,
+    limit: usize,
+    mut may_go_on: impl FnMut(usize) -> Result<(), E>,
+) -> Result<Bytes, E> {
     let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else {
-            return Err(BodyError::Broken);
+            return Err(BodyError::Broken.into());
         };
         // Trailers say nothing that we need.
         let Ok(data) = frame.into_data() else { continue };
         if bytes.len() + data.len() > limit {
-            return Err(BodyError::TooLong(limit));
+            return Err(BodyError::TooLong(limit).into());
         }
+        may_go_on(bytes.len() + data.len())?;
         // Of a chunked body the reservation is only its bound, and more may follow.
         if bytes.is_empty() && data.len() == reserved && body.is_end_stream() {
             return Ok(Bytes::copy_from_slice(&data));

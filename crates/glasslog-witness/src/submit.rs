@@ -109,16 +109,14 @@ pub(crate) async fn receive<'a>(
     request: Request<Incoming>,
 ) -> Result<(Bytes, Option<SemaphorePermit<'a>>), Refusal> {
     app.admit_client(client_address(peer, request.headers(), &app.trusted_proxies))?;
-    let body = request.into_body();
-    let reserved = body::reservation(&body, MAX_ADD_CHECKPOINT_BYTES)?;
-    let large = match reserved > SMALL_BODY_BYTES {
-        true => Some(app.large_bodies.try_acquire().map_err(|_| {
+    let leave = || {
+        app.large_bodies.try_acquire().map_err(|_| {
             Refusal::unavailable("too many long requests at once; try again", Duration::from_secs(1))
-        })?),
-        false => None,
+        })
     };
-    let bytes = body::read(body, reserved, MAX_ADD_CHECKPOINT_BYTES, app.limits.body_timeout).await?;
-    Ok((bytes, large))
+    let within = app.limits.body_timeout;
+    body::read_with_leave(request.into_body(), SMALL_BODY_BYTES, MAX_ADD_CHECKPOINT_BYTES, within, leave)
+        .await
 }
 
 impl App {

@@ -44,6 +44,34 @@ async fn of_two_roots_at_one_size_one_is_cosigned() {
     witness.stop().await.unwrap();
 }
 
+/// Clients that promise long bodies and send a byte of them keep no place from others, chunked or not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn promised_bodies_are_in_nobodys_way() {
+    let log = Log::new("log.example/promised");
+    let witness = Witness::of(&[&log]).await;
+    let mut promising = Vec::new();
+    for n in 0..80 {
+        let mut client = witness.client().await;
+        let length = if n % 2 == 0 { "Transfer-Encoding: chunked" } else { "Content-Length: 400000" };
+        let head = format!("POST /add-checkpoint HTTP/1.1\r\nHost: w\r\n{length}\r\n\r\n");
+        client.send(head.as_bytes()).await;
+        client.send(if n % 2 == 0 { b"1\r\no\r\n" } else { b"o" }).await;
+        promising.push(client);
+    }
+    let body = log.request(1, 0, 3);
+    let mut chunked =
+        b"POST /add-checkpoint HTTP/1.1\r\nHost: w\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+    chunked.extend_from_slice(format!("{:x}\r\n", body.len()).as_bytes());
+    chunked.extend_from_slice(&body);
+    chunked.extend_from_slice(b"\r\n0\r\n\r\n");
+    let mut client = witness.client().await;
+    client.send(&chunked).await;
+    let reply = client.reply().await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    drop(promising);
+    witness.stop().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_many_equal_requests_one_grows_and_all_may_refresh() {
     let log = Log::new("log.example/one");
