@@ -16,6 +16,8 @@ use glasslog_core::{
 use glasslog_store::{Objects, log_state::SizedNote, objects::ObjectError};
 use quick_cache::sync::Cache;
 
+use crate::{Failure, recover::entries_of_bundle};
+
 /// Hashed tiles kept in memory, 16 KiB each.
 const CACHED_TREES: usize = 1024;
 
@@ -39,10 +41,10 @@ pub(crate) struct Reader {
 }
 
 /// A public checkpoint, parsed once.
-struct Signed {
-    note: Bytes,
-    text: String,
-    checkpoint: Checkpoint,
+pub(crate) struct Signed {
+    pub(crate) note: Bytes,
+    pub(crate) text: String,
+    pub(crate) checkpoint: Checkpoint,
 }
 
 impl Reader {
@@ -72,17 +74,34 @@ impl Reader {
         if !size.contains(index) {
             return Ok(None);
         }
-        let mut proof = self.inclusion(index, size, &root);
-        if let Err(ReadError::Contradiction(_)) = proof {
-            // Before the log stops for it: is it the disk that is wrong, or only what memory kept?
-            self.trees.clear();
-            proof = self.inclusion(index, size, &root);
-        }
-        let proof = TlogProof { index, hashes: proof?.0, extra: None, checkpoint: signed.text.clone() };
+        let hashes = self.inclusion(index, size, &root)?.0;
+        let proof = TlogProof { index, hashes, extra: None, checkpoint: signed.text.clone() };
         Ok(Some(Bytes::from(proof.to_text())))
     }
 
-    fn inclusion(&self, index: LeafIndex, size: TreeSize, root: &Hash) -> Result<InclusionProof, ReadError> {
+    /// The proof that the leaf at `index` of the tiles is in the tree of `size` with this `root`, verified.
+    pub(crate) fn inclusion(
+        &self,
+        index: LeafIndex,
+        size: TreeSize,
+        root: &Hash,
+    ) -> Result<InclusionProof, ReadError> {
+        match self.inclusion_from_tiles(index, size, root) {
+            Err(ReadError::Contradiction(_)) => {
+                // Before the log stops for it: is it the disk that is wrong, or only what memory kept?
+                self.trees.clear();
+                self.inclusion_from_tiles(index, size, root)
+            }
+            proof => proof,
+        }
+    }
+
+    fn inclusion_from_tiles(
+        &self,
+        index: LeafIndex,
+        size: TreeSize,
+        root: &Hash,
+    ) -> Result<InclusionProof, ReadError> {
         let spans = inclusion_spans(index, size).map_err(|why| ReadError::Contradiction(why.to_string()))?;
         let node = |node: Node| self.node(size, node);
         let hashes = spans.iter().map(|span| span.hash(node)).collect::<Result<Vec<_>, _>>()?;
@@ -166,7 +185,16 @@ impl Reader {
         Ok(tree)
     }
 
-    fn signed(&self, published: &SizedNote) -> Result<Arc<Signed>, ReadError> {
+    /// The entries of a bundle of the tree of `size`, with their indices. Nothing is verified.
+    pub(crate) fn bundle(&self, bundle: u64, size: TreeSize) -> Result<Vec<(LeafIndex, Vec<u8>)>, ReadError> {
+        entries_of_bundle(self.objects.as_ref(), bundle, size).map_err(|failure| match failure {
+            Failure::Objects(error) => ReadError::Storage(error),
+            Failure::Contradiction(what) => ReadError::Contradiction(what),
+            other => ReadError::Contradiction(other.to_string()),
+        })
+    }
+
+    pub(crate) fn signed(&self, published: &SizedNote) -> Result<Arc<Signed>, ReadError> {
         if let Some(signed) = self.newest.load_full().filter(|signed| signed.note == published.note) {
             return Ok(signed);
         }

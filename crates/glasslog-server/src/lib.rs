@@ -21,8 +21,10 @@ mod openapi;
 mod page;
 mod proof;
 mod range;
+mod readers;
 mod status;
 mod tokens;
+mod vindex;
 
 use std::{future::Future, sync::Arc, time::Duration};
 

@@ -32,17 +32,19 @@ pub(crate) enum Route {
     Checkpoint,
     Object,
     Proof,
+    Lookup,
     /// Pages and descriptions, and whatever does not exist.
     Other,
 }
 
 impl Route {
-    const ALL: [(Route, &'static str); 6] = [
+    const ALL: [(Route, &'static str); 7] = [
         (Route::Add, "add"),
         (Route::AddBatch, "add-batch"),
         (Route::Checkpoint, "checkpoint"),
         (Route::Object, "tile"),
         (Route::Proof, "proof"),
+        (Route::Lookup, "lookup"),
         (Route::Other, "other"),
     ];
 

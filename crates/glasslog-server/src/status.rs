@@ -170,7 +170,7 @@ pub(crate) fn log_json(app: &App, site: &Site) -> Answer {
         policy: site.log.policy_text().as_deref().map(str::to_owned),
         frozen: site.mount.frozen,
         personality: site.log.schema(),
-        map_fn: None,
+        map_fn: site.log.map_fn().map(|map_fn| map_fn.name().to_owned()),
         repos: site.mount.repos.clone(),
         limits: DescribedLimits {
             entry_bytes: glasslog_core::MAX_ENTRY_BYTES,

@@ -1,0 +1,546 @@
+//! What is served is judged by `glasslog_vindex::Lookup::verify`, with what a verifier pins, and by a map from names to the
+//! indices that the entries got.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says so by failing")]
+
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicBool, AtomicUsize},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use glasslog_core::{
+    anchor::anchor,
+    hash::leaf_hash,
+    note::{Algorithm, Ed25519Signer, SecretKey, Signer, sign},
+    personality::Identity,
+    policy::Policy,
+};
+use glasslog_index::{Binding, Index, Options};
+use glasslog_store::{disk::RealDisk, duplicates::Table, log_state::MemoryLogState, objects::MemoryObjects};
+use glasslog_vindex::{Answer, Evidence, JsonField, List, Pinned, VerifiedLookup, keys_of};
+use tempfile::TempDir;
+
+use super::*;
+use crate::{LogConfig, Stores, Submission, Workers};
+
+const ORIGIN: &str = "example.org/served";
+
+fn key() -> SecretKey {
+    SecretKey::from_seed(ORIGIN, Algorithm::Ed25519, &[3; 32]).unwrap()
+}
+
+fn map_fn() -> Arc<dyn MapFunction> {
+    Arc::new(JsonField::new("k").unwrap())
+}
+
+fn config() -> LogConfig {
+    LogConfig {
+        origin: ORIGIN.into(),
+        signers: vec![Arc::new(Ed25519Signer::new(&key())) as Arc<dyn Signer>],
+        personality: None,
+        hasher: &glasslog_core::hash::ScalarHasher,
+        checkpoint_interval: Duration::ZERO,
+        batch_max_size: 4096,
+        batch_max_age: Duration::ZERO,
+        pool_max_bytes: 64 << 20,
+        backlog_max_bytes: 64 << 20,
+        dedup: false,
+        partials_kept_for: Duration::from_secs(300),
+        cosigners: Vec::new(),
+        refresh_interval: Duration::from_secs(300),
+        map_fn: Some(map_fn()),
+    }
+}
+
+/// A log whose anchors the test writes itself, when and where it likes.
+struct Bench {
+    dir: TempDir,
+    state: Arc<MemoryLogState>,
+    stores: Stores,
+    log: Log,
+    workers: Workers,
+    index: Index,
+    entries: Vec<Vec<u8>>,
+    /// Where each name is.
+    model: BTreeMap<String, Vec<u64>>,
+}
+
+impl Bench {
+    async fn new() -> Bench {
+        let dir = tempfile::tempdir().unwrap();
+        let state = Arc::new(MemoryLogState::default());
+        let stores = Stores {
+            objects: Arc::new(MemoryObjects::default()),
+            state: state.clone(),
+            duplicates: Arc::new(
+                Table::open(Arc::new(RealDisk::private()), &dir.path().join("duplicates")).unwrap(),
+            ),
+        };
+        let (log, workers) = Log::open(config(), stores.clone()).unwrap();
+        let index = open_index(&dir, "index");
+        let bench =
+            Bench { dir, state, stores, log, workers, index, entries: Vec::new(), model: BTreeMap::new() };
+        bench.is_published().await;
+        bench
+    }
+
+    /// Adds entries, each `(name, rest)`, in one request.
+    async fn add(&mut self, names: &[&str]) {
+        let at = self.entries.len() as u64;
+        for (name, index) in names.iter().zip(at..) {
+            self.model.entry((*name).to_owned()).or_default().push(index);
+        }
+        let entries = names.iter().zip(at..).map(|(name, n)| format!("{{\"k\":\"{name}\",\"n\":{n}}}"));
+        self.push(entries.map(String::into_bytes).collect()).await;
+    }
+
+    async fn push(&mut self, entries: Vec<Vec<u8>>) {
+        let submissions: Vec<_> = entries
+            .iter()
+            .map(|entry| {
+                let leaf_hash = leaf_hash(entry);
+                Submission {
+                    bytes: Bytes::from(entry.clone()),
+                    leaf_hash,
+                    identity: Identity::from_hash(&leaf_hash),
+                }
+            })
+            .collect();
+        let permit = self.log.admit(entries.iter().map(Vec::len).sum()).unwrap();
+        let acks = self.log.add(permit, submissions, None).await.unwrap();
+        assert_eq!(acks.first().unwrap().index.0, self.entries.len() as u64);
+        self.entries.extend(entries);
+    }
+
+    fn next(&self) -> TreeSize {
+        TreeSize(self.entries.len() as u64)
+    }
+
+    /// The index over everything so far.
+    fn revision(&mut self) -> Arc<Revision> {
+        for at in self.index.next().0..self.next().0 {
+            let keys = keys_of(map_fn().as_ref(), &self.entries[usize::try_from(at).unwrap()]);
+            self.index.apply(LeafIndex(at), &keys).unwrap();
+        }
+        self.index.revision().unwrap()
+    }
+
+    /// Appends an anchor and says nothing of it.
+    async fn anchor(&mut self) -> (LeafIndex, Arc<Revision>) {
+        let (at, revision) = (self.next(), self.revision());
+        self.push(vec![anchor("json-field:k", Some(&revision.root()), at)]).await;
+        (LeafIndex(at.0), revision)
+    }
+
+    async fn anchor_and_tell(&mut self) {
+        let (at, revision) = self.anchor().await;
+        self.served().anchored(at, revision);
+        self.is_published().await;
+    }
+
+    async fn void_anchor(&mut self) {
+        self.push(vec![anchor("json-field:k", None, self.next())]).await;
+    }
+
+    fn served(&self) -> &Served {
+        &self.log.shared.served
+    }
+
+    /// Waits until everything is public.
+    async fn is_published(&self) {
+        let next = self.next();
+        let mut published = self.log.published();
+        published.wait_for(|note| note.as_ref().is_some_and(|note| note.size >= next)).await.unwrap();
+    }
+
+    fn pair(&self) -> Arc<Pair> {
+        self.log.served().expect("nothing is served")
+    }
+
+    /// What the pair answers, verified, and compared with the model.
+    fn verified(&self, pair: &Pair, name: &str, wanted: &Wanted) -> VerifiedLookup {
+        let verified = verified(&self.log, pair, name, wanted);
+        let below = |index: &&u64| **index < pair.size().0;
+        let expected: Vec<u64> =
+            self.model.get(name).into_iter().flatten().take_while(below).copied().collect();
+        match verified.answer() {
+            Answer::Absent => assert_eq!(expected, Vec::<u64>::new(), "{name}"),
+            Answer::Present(present) => {
+                assert_eq!(
+                    (present.count, Some(present.last.0)),
+                    (expected.len() as u64, expected.last().copied())
+                );
+                let skipped = usize::try_from(present.skipped).unwrap();
+                let indices: Vec<u64> = present.indices.iter().map(|index| index.0).collect();
+                assert_eq!(indices, expected[skipped..], "{name}");
+                for (index, entry) in &present.entries {
+                    assert_eq!(*entry, self.entries[usize::try_from(index.0).unwrap()]);
+                }
+            }
+        }
+        verified
+    }
+
+    /// Everything that was ever added, and something that was not.
+    fn check_all(&self) {
+        let pair = self.pair();
+        for name in self.model.keys().map(String::as_str).chain(["none"]) {
+            self.verified(&pair, name, &Wanted { list: 1000, entries: 4 });
+            self.verified(&pair, name, &Wanted::default());
+        }
+    }
+
+    /// What the next process finds.
+    async fn restarted(mut self) -> Bench {
+        tokio::task::spawn_blocking(|| self.workers.stop()).await.unwrap().unwrap();
+        self.state = Arc::new(self.state.restarted());
+        self.stores.state = self.state.clone();
+        let (log, workers) = Log::open(config(), self.stores.clone()).unwrap();
+        Bench { log, workers, ..self }
+    }
+}
+
+fn open_index(dir: &TempDir, name: &str) -> Index {
+    let binding = Binding { origin: ORIGIN.into(), map_fn: "json-field:k".into() };
+    let dir = dir.path().join(name);
+    Index::open(Arc::new(RealDisk::private()), &dir, &binding, Options::default()).unwrap().index
+}
+
+fn verified(log: &Log, pair: &Pair, name: &str, wanted: &Wanted) -> VerifiedLookup {
+    let key = Key::of_name(name);
+    let question = Question::Name { kind: String::new(), name: name.to_owned() };
+    let found = log.lookup(pair, question, &key, wanted).unwrap();
+    let policy = Policy::without_witnesses(&[self::key().verifier_key().clone()]);
+    let map_fn = JsonField::new("k").unwrap();
+    let pinned = Pinned { origin: ORIGIN, policy: &policy, map_fn: &map_fn };
+    let verified = Lookup::parse(found.to_text().as_bytes()).unwrap().verify(&pinned, &key, 0).unwrap();
+    assert_eq!(verified.checkpoint().size(), pair.size());
+    verified
+}
+
+#[tokio::test]
+async fn of_an_empty_log_the_checkpoint_says_all() {
+    let bench = Bench::new().await;
+    assert_eq!((bench.pair().size(), bench.pair().anchor()), (TreeSize::ZERO, None));
+    bench.check_all();
+    bench.served().withdraw("it is built");
+    bench.check_all();
+}
+
+/// The publisher and the indexer speak in any order.
+#[tokio::test]
+async fn an_anchor_and_its_checkpoint_make_a_pair_in_either_order() {
+    let mut bench = Bench::new().await;
+    bench.add(&["a", "b", "a"]).await;
+    bench.is_published().await;
+    assert_eq!(bench.pair().size(), TreeSize::ZERO, "nothing is anchored yet");
+    let (at, revision) = bench.anchor().await;
+    bench.is_published().await;
+    assert_eq!(bench.pair().size(), TreeSize::ZERO, "nobody has said what is anchored");
+    bench.served().anchored(at, revision);
+    assert_eq!((bench.pair().size(), bench.pair().anchor().unwrap().0), (TreeSize(4), LeafIndex(3)));
+    bench.check_all();
+
+    bench.add(&["c"]).await;
+    let (at, revision) = (bench.next(), bench.revision());
+    bench.served().anchored(LeafIndex(at.0), Arc::clone(&revision));
+    assert!(bench.pair().anchor().unwrap().0 < LeafIndex(at.0), "it is not public");
+    bench.push(vec![anchor("json-field:k", Some(&revision.root()), at)]).await;
+    bench.is_published().await;
+    assert_eq!(bench.pair().anchor().unwrap().0, LeafIndex(at.0));
+    bench.check_all();
+}
+
+#[tokio::test]
+async fn the_tail_is_served_with_the_anchor_before_it() {
+    let mut bench = Bench::new().await;
+    bench.add(&["a", "b"]).await;
+    bench.anchor_and_tell().await;
+    for round in 0..3 {
+        bench.add(&["a", "c"]).await;
+        bench.void_anchor().await;
+        bench.push(vec![format!("no name {round}").into_bytes()]).await;
+        bench.is_published().await;
+        let pair = bench.pair();
+        assert_eq!((pair.size(), pair.anchor().unwrap().0), (bench.next(), LeafIndex(2)));
+        bench.check_all();
+    }
+    bench.anchor_and_tell().await;
+    assert_eq!(bench.pair().anchor().unwrap().0.0, bench.next().0 - 1);
+    bench.check_all();
+}
+
+#[tokio::test]
+async fn beyond_the_limits_of_a_tail_the_last_pair_stays() {
+    let mut bench = Bench::new().await;
+    bench.add(&["a"]).await;
+    bench.anchor_and_tell().await;
+    let names: Vec<String> = (0..4096).map(|n| format!("n{}", n % 700)).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    bench.add(&names).await;
+    bench.is_published().await;
+    assert_eq!(bench.pair().size(), bench.next(), "4,096 entries are a tail");
+    bench.verified(&bench.pair(), "n3", &Wanted { list: 2, entries: 2 });
+    let at_the_limit = bench.next();
+    bench.add(&["a"]).await;
+    bench.is_published().await;
+    assert_eq!(bench.pair().size(), at_the_limit, "4,097 are not");
+    bench.verified(&bench.pair(), "a", &Wanted::default());
+    bench.anchor_and_tell().await;
+    assert_eq!(bench.pair().size(), bench.next());
+    bench.verified(&bench.pair(), "a", &Wanted { list: 1000, entries: 0 });
+
+    // 64 entries of 65,535 bytes are 64 bytes less than 4 MiB.
+    let large = |n: u8| vec![n; 65_535];
+    for chunk in (0..64).collect::<Vec<u8>>().chunks(16) {
+        bench.push(chunk.iter().copied().map(large).collect()).await;
+    }
+    bench.push(vec![vec![b'x'; 64]]).await;
+    bench.is_published().await;
+    assert_eq!(bench.pair().size(), bench.next(), "4 MiB are a tail");
+    bench.verified(&bench.pair(), "a", &Wanted::default());
+    let at_the_limit = bench.next();
+    bench.push(vec![vec![b'x']]).await;
+    bench.is_published().await;
+    assert_eq!(bench.pair().size(), at_the_limit, "a byte more is not");
+    bench.verified(&bench.pair(), "a", &Wanted::default());
+}
+
+/// Nobody may be shown an old anchor under a tree that has a newer one, whatever the indexer has said so far.
+#[tokio::test]
+async fn an_older_anchor_is_never_served_under_a_newer_one() {
+    let mut bench = Bench::new().await;
+    let mut anchors = Vec::new();
+    for _ in 0..5 {
+        bench.add(&["a", "b"]).await;
+        anchors.push(bench.anchor().await);
+        bench.void_anchor().await;
+    }
+    bench.is_published().await;
+    let newest = anchors.last().unwrap().0;
+    for (at, revision) in anchors {
+        assert_eq!(bench.pair().size(), TreeSize::ZERO);
+        bench.served().anchored(at, revision);
+    }
+    assert_eq!((bench.pair().size(), bench.pair().anchor().unwrap().0), (bench.next(), newest));
+    bench.check_all();
+}
+
+#[tokio::test]
+async fn after_a_restart_the_pair_comes_with_its_anchor() {
+    let mut bench = Bench::new().await;
+    bench.add(&["a", "b"]).await;
+    let (at, revision) = bench.anchor().await;
+    bench.add(&["a"]).await;
+    bench.is_published().await;
+    let bench = bench.restarted().await;
+    assert!(bench.log.served().is_none());
+    bench.served().anchored(at, revision);
+    assert_eq!(bench.pair().size(), bench.next());
+    bench.check_all();
+}
+
+#[tokio::test]
+async fn more_cosignatures_change_the_note_alone() {
+    let mut bench = Bench::new().await;
+    bench.add(&["a"]).await;
+    bench.anchor_and_tell().await;
+    let before = bench.pair();
+    let witness = SecretKey::from_seed("witness.example/w", Algorithm::Ed25519, &[9; 32]).unwrap();
+    let note = std::str::from_utf8(before.note()).unwrap();
+    let (text, _) = note.split_once("\n\n").unwrap();
+    let (own, other) = (Ed25519Signer::new(&key()), Ed25519Signer::new(&witness));
+    let signed_twice = sign(&format!("{text}\n"), &[&own, &other]).unwrap();
+    assert_ne!(signed_twice, note);
+    bench.served().published(SizedNote { size: before.size(), note: signed_twice.clone().into() });
+    let after = bench.pair();
+    assert_eq!(after.note(), signed_twice.as_bytes());
+    assert!(Arc::ptr_eq(&after.anchored().unwrap(), &before.anchored().unwrap()));
+    bench.check_all();
+    // What is smaller came late.
+    bench.served().published(SizedNote { size: TreeSize(1), note: signed_twice.into() });
+    assert_eq!(bench.pair().size(), before.size());
+}
+
+#[tokio::test]
+async fn an_index_that_is_not_the_anchored_one_is_never_served() {
+    let mut bench = Bench::new().await;
+    bench.add(&["a", "b"]).await;
+    bench.anchor_and_tell().await;
+    bench.add(&["c"]).await;
+    let (at, right) = bench.anchor().await;
+    bench.is_published().await;
+    let mut other = open_index(&bench.dir, "other");
+    for index in 0..at.0 {
+        other.apply(LeafIndex(index), &[Key::of_name("a")]).unwrap();
+    }
+    bench.served().anchored(at, other.revision().unwrap());
+    assert!(bench.log.served().is_none());
+    assert!(bench.served().take_corruption().unwrap().contains("not anchored at 4"));
+    assert!(bench.served().take_corruption().is_none(), "it is told once");
+    assert_eq!(bench.log.serving().corruptions, 1);
+    bench.served().anchored(at, right);
+    assert!(bench.log.serving().withdrawn.is_none());
+    bench.check_all();
+}
+
+#[tokio::test]
+async fn what_a_reader_finds_damaged_is_withdrawn_once() {
+    let mut bench = Bench::new().await;
+    bench.add(&["a"]).await;
+    bench.anchor_and_tell().await;
+    let (pair, hints) = (bench.pair(), bench.log.hints());
+    assert!(hints.is_some());
+    let damaged = || Err::<(), _>(IndexReadError::Corrupt("a bit is flipped".into()));
+    let _ = bench.log.reported(pair.generation(), damaged());
+    assert!(bench.log.served().is_none() && bench.log.hints().is_none());
+    assert_eq!(bench.served().take_corruption().as_deref(), Some("a bit is flipped"));
+    assert_eq!(bench.log.serving().withdrawn.as_deref(), Some("a bit is flipped"));
+    // Somebody still reads from the former one.
+    let _ = bench.log.reported(pair.generation(), damaged());
+    assert!(bench.served().take_corruption().is_none());
+    assert_eq!(bench.log.serving().corruptions, 1);
+
+    let revision = bench.revision();
+    bench.served().hint(revision);
+    let hints = bench.log.hints().unwrap();
+    let page = bench.log.hinted_page(&hints, &Key::of_name("a"), 0, 10).unwrap();
+    assert_eq!((hints.size(), page.indices), (bench.next(), vec![LeafIndex(0)]));
+    bench.add(&["a"]).await;
+    bench.anchor_and_tell().await;
+    bench.check_all();
+}
+
+/// Pages of any size, and a client that believes them by the value proven last.
+#[tokio::test]
+async fn pages_are_the_list() {
+    let mut bench = Bench::new().await;
+    bench.add(&["a", "b", "a", "a", "a", "b", "a"]).await;
+    bench.anchor_and_tell().await;
+    bench.add(&["a", "c", "a"]).await;
+    bench.is_published().await;
+    let pair = bench.pair();
+    for name in ["a", "b", "c", "none"] {
+        let key = Key::of_name(name);
+        let expected = bench.model.get(name).cloned().unwrap_or_default();
+        for (limit, list) in [(1, 1), (2, 1), (3, 1000), (10, 2), (1000, 1000), (2, 0)] {
+            let found =
+                bench.log.lookup(&pair, Question::Key(key), &key, &Wanted { list, entries: 0 }).unwrap();
+            let (mut start, mut all, mut folded) = (Some(0), Vec::new(), List::new());
+            while let Some(from) = start {
+                let page = bench.log.page(&pair, &key, &found, from, limit).unwrap();
+                assert_eq!(
+                    (page.count, page.last.map(|last| last.0)),
+                    (expected.len() as u64, expected.last().copied())
+                );
+                assert!(page.indices.len() <= limit && page.start == from);
+                start = page.next();
+                assert!(start.is_none() || page.indices.len() == limit);
+                let anchored = page.indices.iter().take_while(|index| index.0 < pair.anchor().unwrap().0.0);
+                anchored.for_each(|index| folded.push(*index).unwrap());
+                all.extend(page.indices.iter().map(|index| index.0));
+            }
+            assert_eq!(all, expected, "{name}");
+            let value = bench.verified(&pair, name, &Wanted::default()).value().copied();
+            assert_eq!(folded.value(), value, "{name}");
+            let beyond = bench.log.page(&pair, &key, &found, u64::MAX, limit).unwrap();
+            assert_eq!((beyond.indices, beyond.start), (Vec::new(), u64::MAX));
+        }
+    }
+}
+
+#[tokio::test]
+async fn entries_come_with_their_proofs() {
+    let mut bench = Bench::new().await;
+    bench.add(&["a"; 300]).await;
+    bench.add(&[""]).await;
+    bench.anchor_and_tell().await;
+    let pair = bench.pair();
+    for (list, entries, expected) in [(0, 64, 1), (3, 64, 3), (1000, 64, 64), (1000, 2, 2), (5, 0, 0)] {
+        let verified = bench.verified(&pair, "a", &Wanted { list, entries });
+        let Answer::Present(present) = verified.answer() else { panic!("absent") };
+        assert_eq!(present.entries.len(), expected, "{list} {entries}");
+        assert!(present.entries.last().is_none_or(|(index, _)| index.0 == 299), "the newest ones");
+    }
+    bench.verified(&pair, "", &Wanted { list: 1, entries: 1 });
+
+    // Of 20 with 60,000 bytes each, 17 are at most 1 MiB.
+    let long = "x".repeat(60_000);
+    let at = bench.next().0;
+    bench.model.insert("long".into(), (at..at + 20).collect());
+    let entries = (0..20).map(|n| format!("{{\"k\":\"long\",\"n\":{n},\"x\":\"{long}\"}}").into_bytes());
+    bench.push(entries.collect()).await;
+    bench.anchor_and_tell().await;
+    let verified = bench.verified(&bench.pair(), "long", &Wanted { list: 1000, entries: 64 });
+    let Answer::Present(present) = verified.answer() else { panic!("absent") };
+    assert_eq!(present.entries.len(), 17);
+}
+
+/// Readers look up all the time while entries and anchors come: each answer verifies, and the tree never shrinks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_answer_verifies_while_the_log_grows() {
+    let mut bench = Bench::new().await;
+    bench.add(&["a"]).await;
+    bench.anchor_and_tell().await;
+    let (stop, seen) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let readers: Vec<_> = ["a", "b", "never"]
+        .into_iter()
+        .map(|name| {
+            let (log, stop, seen) = (bench.log.clone(), Arc::clone(&stop), Arc::clone(&seen));
+            std::thread::spawn(move || {
+                let (mut size, mut count) = (TreeSize::ZERO, 0);
+                while !stop.load(Ordering::Relaxed) {
+                    let pair = log.served().unwrap();
+                    assert!(pair.size() >= size, "{name}");
+                    size = pair.size();
+                    let verified = verified(&log, &pair, name, &Wanted { list: 8, entries: 2 });
+                    if let Answer::Present(present) = verified.answer() {
+                        assert!(present.count >= count);
+                        count = present.count;
+                    }
+                    seen.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    for round in 0..120 {
+        bench.add(&["a", "b", "c"]).await;
+        match round % 3 {
+            0 => bench.void_anchor().await,
+            1 => {
+                let (at, revision) = bench.anchor().await;
+                bench.served().anchored(at, revision);
+            }
+            _ => bench.anchor_and_tell().await,
+        }
+        if round % 10 == 0 {
+            let before = seen.load(Ordering::Relaxed);
+            while seen.load(Ordering::Relaxed) < before + 3
+                && readers.iter().all(|reader| !reader.is_finished())
+            {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+    bench.is_published().await;
+    stop.store(true, Ordering::Relaxed);
+    readers.into_iter().for_each(|reader| reader.join().unwrap());
+    bench.check_all();
+}
+
+/// Tiles that do not lead to the signed root stop the log, as they do when a proof is asked for.
+#[tokio::test]
+async fn a_bundle_that_is_not_in_the_tree_stops_the_log() {
+    let mut bench = Bench::new().await;
+    bench.add(&["a", "b"]).await;
+    bench.anchor_and_tell().await;
+    let pair = bench.pair();
+    bench.stores.objects.remove(&["tile/entries/000.p/3".into()]).unwrap();
+    let (key, wanted) = (Key::of_name("a"), Wanted { list: 1, entries: 1 });
+    let read = bench.log.lookup(&pair, Question::Key(key), &key, &wanted);
+    assert!(matches!(read, Err(IndexReadError::Read(ReadError::Contradiction(_)))));
+    assert!(bench.workers.failed().await.contains("bundle"));
+    let without = bench.log.lookup(&pair, Question::Key(key), &key, &Wanted { list: 1, entries: 0 }).unwrap();
+    assert!(matches!(without.evidence, Evidence::Present { .. }));
+}

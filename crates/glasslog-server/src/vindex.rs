@@ -1,0 +1,176 @@
+//! `/vindex/…`: what the log holds about a name, with proof (docs/spec/vindex.md), and how its index is doing.
+
+mod asked;
+pub(crate) mod stats;
+
+use std::{net::IpAddr, time::Duration};
+
+use glasslog_core::TreeSize;
+use glasslog_http::answer::{accepts, json, uncached};
+use glasslog_log::{Log, Page, Wanted};
+use glasslog_vindex::{Key, Question};
+use http::{HeaderValue, StatusCode, header::VARY};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+pub(crate) use asked::Asked;
+pub(crate) use stats::{IndexSummary, Rebuild, Statistics};
+
+use crate::{
+    answer::{Answer, Refusal},
+    app::{App, Request, Site},
+    proof::TLOG_PROOF,
+};
+use asked::Wish;
+
+/// What the log holds about a name.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Found {
+    /// Whether there is anything.
+    found: bool,
+    /// How many entries there are.
+    count: u64,
+    /// The index of the newest.
+    last: Option<u64>,
+    /// The position in the list of the first of `indices`.
+    start: u64,
+    /// The indices of the entries from there on, ascending.
+    indices: Vec<u64>,
+    /// Where the next page begins, if there is one.
+    next: Option<u64>,
+    /// The key, in hexadecimal.
+    key: String,
+    /// The kind of name; null when a key was asked for, or where there are no kinds.
+    kind: Option<String>,
+    /// The name; null when a key was asked for.
+    name: Option<String>,
+    /// The map function of the index.
+    map_fn: String,
+    /// The size of the tree that this is about.
+    tree_size: u64,
+    /// What the proof rests on; null in an empty log, and for a hint.
+    anchor: Option<Anchor>,
+    /// Whether there is a proof. Without one this is a hint.
+    verified: bool,
+    /// The proof, as `Accept: text/x.tlog.proof` gives it: of the count, the newest index and the list's end.
+    proof: Option<String>,
+}
+
+/// The entry that the index is anchored in.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Anchor {
+    /// Its index.
+    index: u64,
+    /// The root of the index over the entries before it, in hexadecimal.
+    root: String,
+}
+
+/// Looks a name up by its kind.
+#[utoipa::path(
+    get,
+    path = "/vindex/lookup",
+    params(
+        ("key" = String, Query, description = "the name"),
+        ("kind" = Option<String>, Query, description = "its kind; without it the map function's first one"),
+        ("start" = Option<u64>, Query, description = "the position in the list to begin at, from 0"),
+        ("limit" = Option<u32>, Query, description = "the most elements of the list, 1 to 1000"),
+        ("entries" = Option<u32>, Query, description = "so many of the newest entries are given with the proof, 0 to 64 and at most 1 MiB"),
+        ("unverified" = Option<u32>, Query, description = "1: while there is no proof, a hint"),
+    ),
+    responses(
+        (status = 200, description = "what there is, or that there is nothing", body = Found),
+        (status = 400, description = "a parameter or name that is not understood", body = String, content_type = "text/plain"),
+        (status = 404, description = "this log has no index", body = String, content_type = "text/plain"),
+        (status = 429, description = "too many, see Retry-After", body = String, content_type = "text/plain"),
+        (status = 503, description = "the index is being built, and how far it is", body = String, content_type = "text/plain"),
+    ),
+)]
+pub(crate) async fn lookup(
+    app: &App,
+    site: &Site,
+    peer: IpAddr,
+    request: Request,
+    asked: Asked<'_>,
+) -> Result<Answer, Refusal> {
+    let map_fn = site.log.map_fn().ok_or_else(no_index)?;
+    let wish = Wish::read(asked, request.uri().query(), map_fn.as_ref())?;
+    app.gate.admit_reader(peer, request.headers())?;
+    let as_proof = accepts(request.headers(), "text/x.tlog.proof");
+    let log = site.log.clone();
+    let mut answer = app.in_time(site.readers.run(move || answer(&log, wish, as_proof))).await???;
+    answer.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
+    Ok(answer)
+}
+
+#[utoipa::path(
+    get,
+    path = "/vindex/lookup/{hash}",
+    params(("hash" = String, Path, description = "a key: 64 lower-case hexadecimal digits; parameters as for a name")),
+    responses((status = 200, description = "as for a name", body = Found)),
+)]
+#[expect(dead_code, reason = "carries the description; `lookup` answers")]
+fn by_key() {}
+
+#[utoipa::path(
+    get,
+    path = "/vindex/lookup/key/{name}",
+    params(("name" = String, Path, description = "a name of the default kind, percent-encoded; parameters as above")),
+    responses((status = 200, description = "as for a name", body = Found)),
+)]
+#[expect(dead_code, reason = "carries the description; `lookup` answers")]
+fn by_name() {}
+
+/// Reads storage.
+fn answer(log: &Log, wish: Wish, as_proof: bool) -> Result<Answer, Refusal> {
+    let Some(pair) = log.served() else { return hint(log, wish, as_proof) };
+    let Wish { question, key, start, limit, entries, .. } = wish;
+    let found = log.lookup(&pair, question, &key, &Wanted { list: limit, entries })?;
+    if as_proof {
+        return Ok(uncached(TLOG_PROOF, found.to_text()));
+    }
+    let page = log.page(&pair, &key, &found, start, limit)?;
+    let proof = Some(found.to_text());
+    let anchor = pair.anchor().map(|(index, root)| Anchor { index: index.0, root: root.to_string() });
+    let hint = Found::hint(log, &key, found.question, page, pair.size());
+    Ok(json(&Found { anchor, verified: true, proof, ..hint }))
+}
+
+/// Where nothing is anchored: what the index holds so far, if that is wanted.
+fn hint(log: &Log, wish: Wish, as_proof: bool) -> Result<Answer, Refusal> {
+    let hints = log.hints().filter(|_| wish.unverified && !as_proof).ok_or_else(|| stats::unserved(log))?;
+    let page = log.hinted_page(&hints, &wish.key, wish.start, wish.limit)?;
+    Ok(json(&Found::hint(log, &wish.key, wish.question, page, hints.size())))
+}
+
+impl Found {
+    /// What there is to say without a proof.
+    fn hint(log: &Log, key: &Key, question: Question, page: Page, size: TreeSize) -> Found {
+        let (kind, name) = match question {
+            Question::Key(_) => (None, None),
+            Question::Name { kind, name } => (Some(kind).filter(|kind| !kind.is_empty()), Some(name)),
+        };
+        Found {
+            found: page.count > 0,
+            count: page.count,
+            last: page.last.map(|last| last.0),
+            start: page.start,
+            next: page.next(),
+            indices: page.indices.into_iter().map(|index| index.0).collect(),
+            key: key.to_string(),
+            kind,
+            name,
+            map_fn: log.map_fn().map(|map_fn| map_fn.name().to_owned()).unwrap_or_default(),
+            tree_size: size.0,
+            anchor: None,
+            verified: false,
+            proof: None,
+        }
+    }
+}
+
+fn no_index() -> Refusal {
+    Refusal::new(StatusCode::NOT_FOUND, "this log has no verifiable index")
+}
+
+/// How long to wait for an index that is being built.
+const BUILDING: Duration = Duration::from_secs(5);
