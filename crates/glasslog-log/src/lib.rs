@@ -46,7 +46,7 @@ pub use entry::{EntryError, Submission};
 pub use pool::Permit;
 pub use read::ReadError;
 pub use rebuild::{Rebuilt, rebuild};
-pub use served::{Hints, IndexReadError, IndexStatus, Page, Pair, Serving, Wanted};
+pub use served::{Hints, IndexReadError, IndexStatus, Page, Pair, RebuildStep, Rebuilding, Serving, Wanted};
 pub use shared::{Failure, LogConfig, Progress, Stores};
 pub use witnesses::{Exchange, Received, Transport, WitnessStatus, Witnessing};
 pub use workers::{Stopped, Workers};

@@ -54,24 +54,52 @@ impl From<IndexError> for IndexReadError {
 }
 
 /// How far the index of a log is.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct IndexStatus {
-    /// The entries below this are in it.
+    /// The name of its map function.
+    pub map_fn: String,
+    /// The entries below this are indexed.
     pub next: TreeSize,
-    /// A restart would begin with these.
+    /// A restart begins with the index over so many entries.
     pub durable: TreeSize,
-    /// The newest anchor with a root.
-    pub newest_anchor: Option<LeafIndex>,
-    /// While it is built again: how many entries of how many are done.
-    pub rebuild: Option<(u64, u64)>,
-    /// Whether it waits for room on the disk.
+    /// How many sequenced entries are not indexed yet.
+    pub lag: u64,
+    /// The newest anchor with a root that this process fixed or found right.
+    pub anchored: Option<LeafIndex>,
+    /// While it is being built anew: how much is done, of how much.
+    pub rebuilding: Option<Rebuilding>,
+    /// Why anchors are void at present, if the index is what is missing.
+    pub behind: Option<Arc<str>>,
+    /// Whether it cannot take in more until what it has is written out.
     pub full: bool,
-    /// Entries that map to no key, since the start.
+    /// Entries that were indexed since the start and map to no key.
     pub unmapped: u64,
-    /// Void anchors, since the start.
+    /// Anchors without a root that were written since the start.
     pub void_anchors: u64,
-    /// Its size.
+    /// How often it was emptied and built again since the start.
+    pub rebuilds: u64,
+    /// How large it is.
     pub stats: Stats,
+}
+
+/// How far the building of an index is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rebuilding {
+    /// What is done now.
+    pub step: RebuildStep,
+    /// How much of that is done: entries, or rows.
+    pub done: u64,
+    /// Of how much.
+    pub of: u64,
+}
+
+/// The steps of building an index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RebuildStep {
+    /// Entries are read and mapped.
+    Reading,
+    /// Rows are sorted, merged and hashed.
+    Merging,
 }
 
 /// What is served of an index.
@@ -293,8 +321,8 @@ impl Known {
 impl Log {
     /// What the verifiable index is of; `None` in a log without one.
     #[must_use]
-    pub fn map_fn(&self) -> Option<&Arc<dyn MapFunction>> {
-        self.shared.served.map_fn.as_ref()
+    pub fn map_fn(&self) -> Option<Arc<dyn MapFunction>> {
+        self.shared.served.map_fn.clone()
     }
 
     /// What lookups are answered from now; `None` while there is nothing, and in a log without an index.
@@ -306,7 +334,20 @@ impl Log {
     /// How far the index is; `None` in a log without one.
     #[must_use]
     pub fn index_status(&self) -> Option<IndexStatus> {
-        self.map_fn().map(|_| IndexStatus::default())
+        self.map_fn().map(|map_fn| IndexStatus {
+            map_fn: map_fn.name().to_owned(),
+            next: TreeSize::ZERO,
+            durable: TreeSize::ZERO,
+            lag: 0,
+            anchored: None,
+            rebuilding: None,
+            behind: None,
+            full: false,
+            unmapped: 0,
+            void_anchors: 0,
+            rebuilds: 0,
+            stats: Stats::default(),
+        })
     }
 
     /// Test seam until the indexer is there.

@@ -1,7 +1,7 @@
 //! How the index is doing.
 
 use glasslog_http::answer::json;
-use glasslog_log::{IndexStatus, Log};
+use glasslog_log::{IndexStatus, Log, RebuildStep, Rebuilding};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -34,7 +34,9 @@ pub(crate) struct Statistics {
     unmapped_entries: u64,
     /// Anchors without a root, for want of an index, since the start.
     void_anchors: u64,
-    /// How often the index was found to be damaged since the start.
+    /// How often it was emptied and built again since the start.
+    rebuilds: u64,
+    /// How often a reader found it to be damaged since the start.
     corruptions: u64,
     /// Whether it waits for room on the disk.
     full: bool,
@@ -55,16 +57,18 @@ pub(crate) struct IndexSummary {
     indexed_size: u64,
     /// Entries sequenced and not yet in the index.
     lag: u64,
-    /// Set while it is being built again.
+    /// How far it is while it is built again.
     rebuild: Option<Rebuild>,
-    /// Why it is being built again, if something was wrong with it.
+    /// Why anchors have no root at present, or lookups are refused, if there is something wrong.
     reason: Option<String>,
 }
 
 /// How far the building of an index is.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Rebuild {
-    /// Entries taken in.
+    /// What is done now: `reading` entries, or `merging` rows.
+    step: &'static str,
+    /// How many of these are done.
     done: u64,
     /// Of so many.
     of: u64,
@@ -83,21 +87,22 @@ pub(crate) fn stats(site: &Site) -> Result<Answer, Refusal> {
     let (Some(map_fn), Some(status)) = (log.map_fn(), log.index_status()) else { return Err(no_index()) };
     let anchor = log.served().and_then(|pair| pair.anchor());
     Ok(json(&Statistics {
-        map_fn: map_fn.name().to_owned(),
-        kinds: map_fn.kinds(),
         anchor: anchor.map(|(index, root)| Anchor { index: index.0, root: root.to_string() }),
-        newest_anchor: status.newest_anchor.map(|index| index.0),
+        newest_anchor: status.anchored.map(|index| index.0),
         durable_size: status.durable.0,
         keys: status.stats.keys,
         postings: status.stats.postings,
         unmapped_entries: status.unmapped,
         void_anchors: status.void_anchors,
+        rebuilds: status.rebuilds,
         corruptions: log.serving().corruptions,
         full: status.full,
         disk_bytes: status.stats.disk_bytes,
         memory_bytes: status.stats.memory_bytes,
         runs: status.stats.runs,
         summary: IndexSummary::with(log, &status),
+        map_fn: status.map_fn,
+        kinds: map_fn.kinds(),
     }))
 }
 
@@ -108,23 +113,33 @@ impl IndexSummary {
     }
 
     fn with(log: &Log, status: &IndexStatus) -> IndexSummary {
+        let reason = log.serving().withdrawn.or_else(|| status.behind.clone());
         IndexSummary {
             served_size: log.served().map(|pair| pair.size().0),
             indexed_size: status.next.0,
-            lag: log.progress().sequenced.0.saturating_sub(status.next.0),
-            rebuild: status.rebuild.map(|(done, of)| Rebuild { done, of }),
-            reason: log.serving().withdrawn.as_deref().map(str::to_owned),
+            lag: status.lag,
+            rebuild: status.rebuilding.as_ref().map(|Rebuilding { step, done, of }| Rebuild {
+                step: match step {
+                    RebuildStep::Reading => "reading",
+                    RebuildStep::Merging => "merging",
+                },
+                done: *done,
+                of: *of,
+            }),
+            reason: reason.as_deref().map(str::to_owned),
         }
     }
 }
 
 /// Why nothing can be proven now, and how far that is.
 pub(super) fn unserved(log: &Log) -> Refusal {
-    let progress = match log.index_status().map(|status| (status.rebuild, status.next)) {
-        Some((Some((done, of)), _)) => format!("the index is being built, {done} of {of} entries are in it"),
-        Some((None, next)) => {
-            format!("no public checkpoint has an anchor of the index yet, in which {next} entries are")
+    let progress = match IndexSummary::of(log) {
+        Some(IndexSummary { rebuild: Some(Rebuild { step, done, of }), .. }) => {
+            format!("the index is being built ({step} {done} of {of})")
         }
+        Some(IndexSummary { indexed_size, lag, .. }) => format!(
+            "no anchor of the index is public yet; {indexed_size} entries are in it, and {lag} are not"
+        ),
         None => "the index is not there yet".to_owned(),
     };
     let message = format!("{progress}; ask again soon, or with unverified=1 for what it holds without proof");
