@@ -46,10 +46,15 @@ pub fn json(value: &impl Serialize) -> Answer {
 
 /// Any status with `value` as JSON that must not be kept by anyone.
 pub fn json_with_status(status: StatusCode, value: &impl Serialize) -> Answer {
+    with_status(status, JSON, json_body(value))
+}
+
+/// `value` as a line of JSON.
+pub fn json_body(value: &impl Serialize) -> Vec<u8> {
     // Our own structures of strings and numbers always serialise.
     let mut body = serde_json::to_vec(value).unwrap_or_default();
     body.push(b'\n');
-    with_status(status, JSON, body)
+    body
 }
 
 /// Retry-After counts whole seconds, and 0 would invite a busy loop.

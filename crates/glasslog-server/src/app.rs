@@ -32,7 +32,9 @@ use crate::{
     gate::Gate,
     metrics::{Metrics, Route, SiteMetrics},
     object::ObjectReader,
-    openapi, page,
+    openapi,
+    outgoing::Outgoing,
+    page,
     proof::proof,
     readers::Readers,
     status,
@@ -75,6 +77,7 @@ pub(crate) struct App {
     pub(crate) limits: Limits,
     pub(crate) gate: Gate,
     pub(crate) metrics: Metrics,
+    pub(crate) outgoing: Arc<Outgoing>,
     pub(crate) config: ServerConfig,
     /// Longest prefix first.
     sites: Vec<Site>,
@@ -120,6 +123,7 @@ impl App {
         App {
             limits: config.limits.clone(),
             gate: Gate::new(&config, listening),
+            outgoing: Outgoing::new(config.limits.outgoing_bytes),
             elsewhere: metrics.site(""),
             metrics,
             config,

@@ -18,6 +18,7 @@ mod gate;
 mod metrics;
 mod object;
 mod openapi;
+mod outgoing;
 mod page;
 mod proof;
 mod range;

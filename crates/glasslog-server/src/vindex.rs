@@ -3,10 +3,10 @@
 mod asked;
 pub(crate) mod stats;
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use glasslog_core::TreeSize;
-use glasslog_http::answer::{accepts, json, uncached};
+use glasslog_http::answer::{JSON, accepts, json_body, uncached};
 use glasslog_log::{Log, Page, Wanted};
 use glasslog_vindex::{Key, Question};
 use http::{HeaderValue, StatusCode, header::VARY};
@@ -78,7 +78,11 @@ pub(crate) struct Anchor {
         ("unverified" = Option<u32>, Query, description = "1: while there is no proof, a hint"),
     ),
     responses(
-        (status = 200, description = "what there is, or that there is nothing", body = Found),
+        (
+            status = 200,
+            description = "what there is, or that there is nothing; as a proof (docs/spec/vindex.md §8) when Accept names text/x.tlog.proof",
+            content((Found = "application/json"), (String = "text/x.tlog.proof")),
+        ),
         (status = 400, description = "a parameter or name that is not understood", body = String, content_type = "text/plain"),
         (status = 404, description = "this log has no index", body = String, content_type = "text/plain"),
         (status = 429, description = "too many, see Retry-After", body = String, content_type = "text/plain"),
@@ -96,8 +100,10 @@ pub(crate) async fn lookup(
     let wish = Wish::read(asked, request.uri().query(), map_fn.as_ref())?;
     app.gate.admit_reader(peer, request.headers())?;
     let as_proof = accepts(request.headers(), "text/x.tlog.proof");
-    let log = site.log.clone();
-    let mut answer = app.in_time(site.readers.run(move || answer(&log, wish, as_proof))).await???;
+    let (log, outgoing) = (site.log.clone(), Arc::clone(&app.outgoing));
+    let read = move || body(&log, wish, as_proof).and_then(|body| outgoing.send(body));
+    let body = app.in_time(site.readers.run(read)).await???;
+    let mut answer = uncached(if as_proof { TLOG_PROOF } else { JSON }, body);
     answer.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
     Ok(answer)
 }
@@ -105,8 +111,14 @@ pub(crate) async fn lookup(
 #[utoipa::path(
     get,
     path = "/vindex/lookup/{hash}",
-    params(("hash" = String, Path, description = "a key: 64 lower-case hexadecimal digits; parameters as for a name")),
-    responses((status = 200, description = "as for a name", body = Found)),
+    params(
+        ("hash" = String, Path, description = "a key: 64 lower-case hexadecimal digits"),
+        ("start" = Option<u64>, Query, description = "as for a name by its kind"),
+        ("limit" = Option<u32>, Query, description = "as for a name by its kind"),
+        ("entries" = Option<u32>, Query, description = "as for a name by its kind"),
+        ("unverified" = Option<u32>, Query, description = "as for a name by its kind"),
+    ),
+    responses((status = 200, description = "as for a name by its kind; other answers too", body = Found)),
 )]
 #[expect(dead_code, reason = "carries the description; `lookup` answers")]
 fn by_key() {}
@@ -114,32 +126,38 @@ fn by_key() {}
 #[utoipa::path(
     get,
     path = "/vindex/lookup/key/{name}",
-    params(("name" = String, Path, description = "a name of the default kind, percent-encoded; parameters as above")),
-    responses((status = 200, description = "as for a name", body = Found)),
+    params(
+        ("name" = String, Path, description = "a name of the default kind, percent-encoded; slashes need not be"),
+        ("start" = Option<u64>, Query, description = "as for a name by its kind"),
+        ("limit" = Option<u32>, Query, description = "as for a name by its kind"),
+        ("entries" = Option<u32>, Query, description = "as for a name by its kind"),
+        ("unverified" = Option<u32>, Query, description = "as for a name by its kind"),
+    ),
+    responses((status = 200, description = "as for a name by its kind; other answers too", body = Found)),
 )]
 #[expect(dead_code, reason = "carries the description; `lookup` answers")]
 fn by_name() {}
 
 /// Reads storage.
-fn answer(log: &Log, wish: Wish, as_proof: bool) -> Result<Answer, Refusal> {
+fn body(log: &Log, wish: Wish, as_proof: bool) -> Result<Vec<u8>, Refusal> {
     let Some(pair) = log.served() else { return hint(log, wish, as_proof) };
     let Wish { question, key, start, limit, entries, .. } = wish;
     let found = log.lookup(&pair, question, &key, &Wanted { list: limit, entries })?;
     if as_proof {
-        return Ok(uncached(TLOG_PROOF, found.to_text()));
+        return Ok(found.to_text().into_bytes());
     }
     let page = log.page(&pair, &key, &found, start, limit)?;
     let proof = Some(found.to_text());
     let anchor = pair.anchor().map(|(index, root)| Anchor { index: index.0, root: root.to_string() });
     let hint = Found::hint(log, &key, found.question, page, pair.size());
-    Ok(json(&Found { anchor, verified: true, proof, ..hint }))
+    Ok(json_body(&Found { anchor, verified: true, proof, ..hint }))
 }
 
 /// Where nothing is anchored: what the index holds so far, if that is wanted.
-fn hint(log: &Log, wish: Wish, as_proof: bool) -> Result<Answer, Refusal> {
+fn hint(log: &Log, wish: Wish, as_proof: bool) -> Result<Vec<u8>, Refusal> {
     let hints = log.hints().filter(|_| wish.unverified && !as_proof).ok_or_else(|| stats::unserved(log))?;
     let page = log.hinted_page(&hints, &wish.key, wish.start, wish.limit)?;
-    Ok(json(&Found::hint(log, &wish.key, wish.question, page, hints.size())))
+    Ok(json_body(&Found::hint(log, &wish.key, wish.question, page, hints.size())))
 }
 
 impl Found {
