@@ -14,7 +14,7 @@
 //! 6. *Recover*: every start, clean or not, loads what was recorded, compares it with what is public, and goes on
 //!    with the same code (`recover`).
 //!
-//! Beside the way: `latest` knows the latest entry of each identity, `housekeeping` does what can wait, `read` hands
+//! Beside the way: `served` is what lookups in the verifiable index are answered from, `latest` knows the latest entry of each identity, `housekeeping` does what can wait, `read` hands
 //! out objects and proofs.
 #![forbid(unsafe_code)]
 

@@ -131,7 +131,9 @@ pub(crate) struct Served {
     log: Weak<Shared>,
     pair: ArcSwapOption<Pair>,
     hints: ArcSwapOption<Revision>,
+    /// Held while storage is read; the rest is for whoever must not wait.
     known: Mutex<Known>,
+    withdrawn: Mutex<Option<Arc<str>>>,
     corruptions: AtomicU64,
 }
 
@@ -145,7 +147,6 @@ struct Known {
     newest_seen: Option<LeafIndex>,
     /// Goes up when the index is withdrawn: nothing that was made before is believed any more.
     generation: u64,
-    withdrawn: Option<Arc<str>>,
     /// What a reader found, until the indexer has been told.
     corrupt: Option<Arc<str>>,
     /// Storage failed while a pair was made.
@@ -160,6 +161,7 @@ impl Served {
             pair: ArcSwapOption::empty(),
             hints: ArcSwapOption::empty(),
             known: Mutex::default(),
+            withdrawn: Mutex::default(),
             corruptions: AtomicU64::new(0),
         }
     }
@@ -228,7 +230,7 @@ impl Served {
     fn withdraw_known(&self, known: &mut Known, why: &str) {
         known.anchors.clear();
         known.generation += 1;
-        known.withdrawn = Some(why.into());
+        *self.withdrawn.lock() = Some(why.into());
         self.pair.store(None);
         self.hints.store(None);
     }
@@ -240,7 +242,7 @@ impl Served {
         match self.next_pair(known, map_fn, &log.reader) {
             Ok(None) => {}
             Ok(Some(pair)) => {
-                known.withdrawn = None;
+                *self.withdrawn.lock() = None;
                 self.pair.store(Some(Arc::new(pair)));
             }
             Err(IndexReadError::Read(ReadError::Contradiction(what))) => {
@@ -360,8 +362,8 @@ impl Log {
     #[must_use]
     pub fn serving(&self) -> Serving {
         let served = &self.shared.served;
-        let withdrawn = served.known.lock().withdrawn.clone();
-        Serving { withdrawn, corruptions: served.corruptions.load(Ordering::Relaxed) }
+        let corruptions = served.corruptions.load(Ordering::Relaxed);
+        Serving { withdrawn: served.withdrawn.lock().clone(), corruptions }
     }
 
     /// The newest state of the index, whether or not anything vouches for it.

@@ -223,6 +223,13 @@ async fn the_index_is_described_and_counted() {
     assert_eq!((&stats["map_fn"], &stats["kinds"]), (&json!("pairs-1"), &json!(["name", "value"])));
     assert_eq!((&stats["served_size"], &stats["anchor"]["index"]), (&json!(3), &json!(2)));
     assert_eq!(server.get("/ready").await.json()["index"]["served_size"], json!(3));
+    assert!(
+        server
+            .get("/")
+            .await
+            .text()
+            .contains("pairs-1: <a href=\"vindex/stats\">answers about 3 entries</a>")
+    );
     server.get("/vindex/lookup/key/a").await;
     server.get("/vindex/lookup/key/a?x=1").await;
     let metrics = server.get("/metrics").await;

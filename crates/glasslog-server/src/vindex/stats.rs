@@ -1,6 +1,6 @@
 //! How the index is doing.
 
-use glasslog_http::answer::json;
+use glasslog_http::{answer::json, page::Escaped};
 use glasslog_log::{IndexStatus, Log, RebuildStep, Rebuilding};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -128,6 +128,19 @@ impl IndexSummary {
             }),
             reason: reason.as_deref().map(str::to_owned),
         }
+    }
+}
+
+impl IndexSummary {
+    /// A row of a list of definitions.
+    pub(crate) fn as_html(&self, log: &Log) -> String {
+        let map_fn = log.map_fn();
+        let map_fn = Escaped(map_fn.as_ref().map_or("", |map_fn| map_fn.name()));
+        let state = match self.served_size {
+            Some(size) => format!("answers about {size} entries"),
+            None => "being built".to_owned(),
+        };
+        format!("<dt>Index</dt><dd>{map_fn}: <a href=\"vindex/stats\">{state}</a></dd>\n")
     }
 }
 
