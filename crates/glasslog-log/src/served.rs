@@ -246,7 +246,7 @@ impl Served {
                 self.pair.store(Some(Arc::new(pair)));
             }
             Err(IndexReadError::Read(ReadError::Contradiction(what))) => {
-                log.fail(&Failure::Contradiction(what))
+                log.fail(&Failure::Contradiction(what));
             }
             Err(IndexReadError::Corrupt(why)) => {
                 tracing::error!(why, "the index is damaged and is built again");

@@ -189,7 +189,7 @@ async fn load(
 /// The body of the next answer, which has a Content-Length.
 async fn answer<'b>(
     stream: &mut TcpStream,
-    buffer: &'b mut Vec<u8>,
+    buffer: &'b mut [u8],
 ) -> Result<&'b [u8], Box<dyn Error + Send + Sync>> {
     let mut filled = 0;
     loop {

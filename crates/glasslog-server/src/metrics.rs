@@ -1,5 +1,7 @@
 //! What Prometheus sees. Counters are looked up once, when a log is mounted, and are plain atomics from then on.
 
+mod index;
+
 use std::{
     fmt,
     sync::atomic::AtomicI64,
@@ -7,7 +9,7 @@ use std::{
 };
 
 use glasslog_http::answer::uncached;
-use glasslog_log::{Ack, IndexStatus, Log, Progress, WitnessStatus};
+use glasslog_log::{Ack, Log, Progress, WitnessStatus};
 use http::{HeaderValue, StatusCode};
 use prometheus_client::{
     collector::Collector,
@@ -257,68 +259,12 @@ impl Collector for LogState {
             let labels = [("log", *label)];
             ConstCounter::new(progress.commits).encode(commits.encode_family(&labels)?)?;
         }
-        self.encode_indexes(&mut encoder)?;
+        index::encode(&self.logs, &mut encoder)?;
         self.encode_witnesses(&mut encoder)
     }
 }
 
 impl LogState {
-    fn encode_indexes(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let all: Vec<(&str, &Log, IndexStatus)> = self
-            .logs
-            .iter()
-            .filter_map(|(label, log)| Some((label.as_str(), log, log.index_status()?)))
-            .collect();
-        if all.is_empty() {
-            return Ok(());
-        }
-        let mut each =
-            |name: &str, help: &str, kind: MetricType, value: fn(&Log, &IndexStatus) -> Option<u64>| {
-                let mut metric = encoder.encode_descriptor(name, help, None, kind)?;
-                for (label, log, status) in &all {
-                    let Some(value) = value(log, status) else { continue };
-                    let labels = [("log", *label)];
-                    match kind {
-                        MetricType::Counter => {
-                            ConstCounter::new(value).encode(metric.encode_family(&labels)?)?;
-                        }
-                        _ => gauge(&mut metric, &labels, value)?,
-                    }
-                }
-                Ok::<_, fmt::Error>(())
-            };
-        let (gauge, counter) = (MetricType::Gauge, MetricType::Counter);
-        each("index_size", "Entries in the index", gauge, |_, index| Some(index.next.0))?;
-        each("index_durable_size", "Entries that a restart finds in the index", gauge, |_, index| {
-            Some(index.durable.0)
-        })?;
-        each("index_served_size", "The tree size that lookups are answered about", gauge, |log, _| {
-            log.served().map(|pair| pair.size().0)
-        })?;
-        each("index_lag", "Entries sequenced and not in the index", gauge, |_, index| Some(index.lag))?;
-        each("index_keys", "Keys in the index", gauge, |_, index| Some(index.stats.keys))?;
-        each("index_disk_bytes", "Bytes of the files of the index", gauge, |_, index| {
-            Some(index.stats.disk_bytes)
-        })?;
-        each("index_memory_bytes", "Bytes of memory of the index", gauge, |_, index| {
-            Some(index.stats.memory_bytes)
-        })?;
-        each("index_rebuilding", "1 while the index is built again", gauge, |_, index| {
-            Some(u64::from(index.rebuilding.is_some()))
-        })?;
-        each("index_full", "1 while the index waits for room", gauge, |_, index| {
-            Some(u64::from(index.full))
-        })?;
-        each("index_void_anchors", "Anchors without a root", counter, |_, index| Some(index.void_anchors))?;
-        each("index_unmapped_entries", "Entries that map to no key", counter, |_, index| {
-            Some(index.unmapped)
-        })?;
-        each("index_rebuilds", "Times that the index was emptied", counter, |_, index| Some(index.rebuilds))?;
-        each("index_corruptions", "Times that a lookup found the index damaged", counter, |log, _| {
-            Some(log.serving().corruptions)
-        })
-    }
-
     fn encode_witnesses(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let all: Vec<(&str, WitnessStatus)> = self
             .logs

@@ -139,12 +139,12 @@ async fn a_long_list_comes_in_pages() {
 async fn entries_are_given_as_wanted() {
     let entries: Vec<String> = (0..300).map(|n| format!("a={n}")).collect();
     let server = Server::indexed(open_writes(), &entries).await;
-    for (wanted, limit, given) in [(0, 1000, 0), (1, 1000, 1), (64, 1000, 64), (64, 3, 3)] {
+    for (wanted, limit, given) in [(0, 1000, 0_u64), (1, 1000, 1), (64, 1000, 64), (64, 3, 3)] {
         let path = format!("/vindex/lookup?key=a&entries={wanted}&limit={limit}");
         let proven = verified(server.get_with(&path, PROOF).await.text(), "name", "a");
         let Answer::Present(present) = proven.answer() else { panic!("absent") };
         let newest: Vec<_> =
-            (300 - given..300).map(|n| (LeafIndex(n as u64), format!("a={n}").into_bytes())).collect();
+            (300 - given..300).map(|n| (LeafIndex(n), format!("a={n}").into_bytes())).collect();
         assert_eq!(present.entries, newest);
     }
 }

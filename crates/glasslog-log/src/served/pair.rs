@@ -261,7 +261,7 @@ impl Anchored {
             Ok(entries) => {
                 for (index, entry) in entries {
                     for key in keys_of(map_fn, &entry) {
-                        hits.entry(key).or_insert_with(Vec::new).push(index);
+                        hits.entry(key).or_default().push(index);
                     }
                     tail.push(entry);
                 }
