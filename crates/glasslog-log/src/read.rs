@@ -7,16 +7,15 @@ use bytes::Bytes;
 use glasslog_core::{
     Hash, LeafIndex, TreeSize,
     checkpoint::Checkpoint,
+    entry_bundle::EntryBundle,
     hash::BatchHasher,
     merkle::{ConsistencyProof, InclusionProof, Node, Span, consistency_spans, inclusion_spans},
     note::Note,
     proof::TlogProof,
-    tile::{ResourcePath, TileId, TileTree},
+    tile::{BundleId, ResourcePath, TileId, TileTree},
 };
 use glasslog_store::{Objects, log_state::SizedNote, objects::ObjectError};
 use quick_cache::sync::Cache;
-
-use crate::{Failure, recover::entries_of_bundle};
 
 /// Hashed tiles kept in memory, 16 KiB each.
 const CACHED_TREES: usize = 1024;
@@ -169,14 +168,9 @@ impl Reader {
         if let Some(tree) = self.trees.get(&tile) {
             return Ok(tree);
         }
-        // A partial tile may have been superseded and removed: the full one at its place begins alike.
         let path = ResourcePath::Tile(tile);
-        let bytes = match self.objects.get(&path.to_string(), None)? {
-            None if tile.is_partial() => {
-                self.objects.get(&ResourcePath::Tile(tile.full()).to_string(), None)?
-            }
-            found => found,
-        };
+        let full = tile.is_partial().then(|| ResourcePath::Tile(tile.full()));
+        let bytes = self.get_or_full(path, full)?;
         let bytes = bytes.ok_or_else(|| ReadError::Contradiction(format!("{path} is missing")))?;
         let tree = TileTree::parse(tile, &bytes, self.hasher)
             .ok_or_else(|| ReadError::Contradiction(format!("{path} has {} bytes", bytes.len())))?;
@@ -186,12 +180,29 @@ impl Reader {
     }
 
     /// The entries of a bundle of the tree of `size`, with their indices. Nothing is verified.
-    pub(crate) fn bundle(&self, bundle: u64, size: TreeSize) -> Result<Vec<(LeafIndex, Vec<u8>)>, ReadError> {
-        entries_of_bundle(self.objects.as_ref(), bundle, size).map_err(|failure| match failure {
-            Failure::Objects(error) => ReadError::Storage(error),
-            Failure::Contradiction(what) => ReadError::Contradiction(what),
-            other => ReadError::Contradiction(other.to_string()),
-        })
+    pub(crate) fn bundle(&self, bundle: u64, size: TreeSize) -> Result<Vec<(LeafIndex, Bytes)>, ReadError> {
+        let unusable = |why: &dyn std::fmt::Display| {
+            ReadError::Contradiction(format!("entry bundle {bundle} of a tree of size {size} {why}"))
+        };
+        let id = BundleId::at(size, bundle).ok_or_else(|| unusable(&"is beyond its end"))?;
+        let full = id.is_partial().then(|| ResourcePath::Bundle(id.full()));
+        let bytes =
+            self.get_or_full(ResourcePath::Bundle(id), full)?.ok_or_else(|| unusable(&"is missing"))?;
+        let entries = EntryBundle::parse_cut(&bytes, id.width).map_err(|why| unusable(&why))?;
+        let first = id.first_index().ok_or_else(|| unusable(&"is beyond its end"))?;
+        Ok((first.0..).map(LeafIndex).zip(entries.iter().map(|entry| bytes.slice_ref(entry))).collect())
+    }
+
+    /// The object at `path`. A partial one may have been superseded and removed: the full one at its place begins alike.
+    fn get_or_full(
+        &self,
+        path: ResourcePath,
+        full: Option<ResourcePath>,
+    ) -> Result<Option<Bytes>, ObjectError> {
+        match (self.objects.get(&path.to_string(), None)?, full) {
+            (None, Some(full)) => self.objects.get(&full.to_string(), None),
+            (found, _) => Ok(found),
+        }
     }
 
     pub(crate) fn signed(&self, published: &SizedNote) -> Result<Arc<Signed>, ReadError> {

@@ -73,8 +73,8 @@ pub(crate) struct Anchor {
         ("key" = String, Query, description = "the name"),
         ("kind" = Option<String>, Query, description = "its kind; without it the map function's first one"),
         ("start" = Option<u64>, Query, description = "the position in the list to begin at, from 0"),
-        ("limit" = Option<u32>, Query, description = "the most elements of the list, 1 to 1000"),
-        ("entries" = Option<u32>, Query, description = "so many of the newest entries are given with the proof, 0 to 64 and at most 1 MiB"),
+        ("limit" = Option<u32>, Query, description = "the most elements of the list, 1 to 1000; the proof shows as many of the last ones as it can without those before"),
+        ("entries" = Option<u32>, Query, description = "at most so many of the newest entries that the proof shows are given with it, 0 to 64 and at most 1 MiB"),
         ("unverified" = Option<u32>, Query, description = "1: while there is no proof, a hint"),
     ),
     responses(

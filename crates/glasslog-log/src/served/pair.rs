@@ -200,9 +200,8 @@ impl Pair {
             if bundle.0 != index.0 / 256 {
                 bundle = (index.0 / 256, reader.bundle(index.0 / 256, *size)?);
             }
-            let entry = bundle.1.iter_mut().find(|(found, _)| found == index);
-            // Each is asked for once.
-            let entry = entry.map(|(_, entry)| std::mem::take(entry)).unwrap_or_default();
+            let entry = bundle.1.iter().find(|(found, _)| found == index);
+            let entry = entry.map(|(_, entry)| entry.to_vec()).unwrap_or_default();
             bytes += entry.len();
             if bytes > MAX_GIVEN_BYTES {
                 break;
@@ -263,7 +262,7 @@ impl Anchored {
                     for key in keys_of(map_fn, &entry) {
                         hits.entry(key).or_default().push(index);
                     }
-                    tail.push(entry);
+                    tail.push(entry.into());
                 }
             }
             Err(nothing) => return Ok(nothing),
@@ -280,7 +279,7 @@ impl Anchored {
     }
 }
 
-type Entries = Vec<(LeafIndex, Vec<u8>)>;
+type Entries = Vec<(LeafIndex, Bytes)>;
 
 /// The entries `[from, size)`, unless they are too long or there is an anchor with a root among them. The newest come first:
 /// that is where an anchor is most likely.
