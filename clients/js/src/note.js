@@ -11,7 +11,7 @@ export const TYPE = Object.freeze({ ed25519: 0x01, cosignature: 0x04, mlDsa44: 0
 
 const KEY_LENGTH = new Map([[0x01, 32], [0x04, 32], [0x06, 1312]]);
 const SIGNATURE_LENGTH = new Map([[0x01, 64], [0x04, 72], [0x06, 2428]]);
-const MAX_NOTE_BYTES = 1 << 20;
+const MAX_NOTE_BYTES = 1 << 19;
 const MAX_SIGNATURES = 100;
 // tlog-cosignature: a cosigned message has one byte for the length of each name.
 const MAX_NAME_BYTES = 255;
