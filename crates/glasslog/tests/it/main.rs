@@ -14,6 +14,7 @@ mod disk_full;
 mod five_witnesses;
 mod fsck;
 mod ingest;
+mod js;
 mod life_of_an_entry;
 mod quorum;
 mod rotate;
