@@ -36,8 +36,7 @@ const MAX_TIME = (1n << 63n) - 1n;
  */
 function checkName(name, what) {
   check(name !== "", `${what} is empty`);
-  check(!/[\p{White_Space}+\p{Cc}]/u.test(name), `${what} holds a space, a plus sign or a control character`);
-  check(utf8(name).length <= MAX_NAME_BYTES, `${what} has more than ${MAX_NAME_BYTES} bytes`);
+  check(!/[\p{White_Space}+\0-\x1f]/u.test(name), `${what} holds a space, a plus sign or an ASCII control character`);
 }
 
 /**
@@ -49,6 +48,7 @@ export async function parseVkey(text) {
   const [, name, id, data] = /^([^+]*)\+([0-9a-f]{8})\+([A-Za-z0-9+/=]*)$/u.exec(text) ?? [];
   check(name !== undefined && id !== undefined && data !== undefined, "a vkey is name+8 lower-case hexadecimal digits+base64");
   checkName(name, "the name of a vkey");
+  check(utf8(name).length <= MAX_NAME_BYTES, `the name of a vkey has more than ${MAX_NAME_BYTES} bytes`);
   const bytes = fromBase64(data, "the key of a vkey");
   const type = bytes[0] ?? 0;
   const length = KEY_LENGTH.get(type);

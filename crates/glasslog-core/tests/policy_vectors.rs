@@ -402,6 +402,17 @@ fn wrong_signatures(book: &mut Book) {
         &checkpoint(&right, &[]),
         &Refused("another origin"),
     );
+    let strange = |name: &str| {
+        format!("{}\u{2014} {name} {}\n", checkpoint(&right, &[]), Base64::encode_string(&[7; 68]))
+    };
+    let passed = AsOf(Some(NOW));
+    book.case("a line of a name with the character U+0080", &one, &strange("w\u{80}.example"), &passed);
+    book.case("a line of a name of 300 bytes", &one, &strange(&"w".repeat(300)), &passed);
+    let no_line = Refused("a line is no signature line");
+    book.case("a line of a name with a plus sign", &one, &strange("w+x.example"), &no_line);
+    book.case("a line of a name with the space U+2003", &one, &strange("w\u{2003}x.example"), &no_line);
+    let bare = format!("{}\u{2014} w.example AAAAAA==\n", checkpoint(&right, &[]));
+    book.case("a line with nothing but a key ID", &one, &bare, &no_line);
 }
 
 /// Files that are no policy.
