@@ -6,12 +6,13 @@ use std::{
 };
 
 use base64ct::{Base64, Encoding};
+use glasslog_conda::Conda1Map;
 use glasslog_core::policy::Policy;
 use glasslog_vindex::{Answer, JsonField, Key, Lookup, MapFunction, Pinned, VerifiedLookup};
 use serde_json::{Value, json};
 
 use crate::{
-    support::{home, keep_to, write},
+    support::{Server, home, keep_to, poll, request, run, size_of, write},
     torture::full,
 };
 
@@ -196,4 +197,80 @@ fn both_verifiers_refuse_every_changed_byte_of_a_file() {
         now: get("now: ").parse().unwrap(),
     };
     both_refuse_mutations(&program, &question, &Base64::decode_vec(get("lookup: ")).unwrap());
+}
+
+/// Lookups as the server gives them to whoever asks for a proof file.
+fn fetch(server: &Server, query: &str) -> Vec<u8> {
+    let url = format!("{}/vindex/lookup?{query}", server.url);
+    let answer = request(&url, "GET", &[("Accept", "text/x.tlog.proof")], b"").unwrap();
+    assert_eq!(answer.status, 200, "{query}: {}", answer.text());
+    answer.body
+}
+
+/// Logs two packages, the first twice with different licences, and waits until lookups are of all that is public.
+fn fill(home: &Path, server: &Server) {
+    for license in ["MIT", "BSD"] {
+        let record = |name: &str, license: &str, digit: &str| {
+            let sha256 = digit.repeat(64);
+            format!(
+                r#""{name}-1-0.conda":{{"name":"{name}","version":"1","build":"0","build_number":0,"license":"{license}","sha256":"{sha256}","size":1}}"#
+            )
+        };
+        let records = [record("a", license, "a"), record("b", "MIT", "b")].join(",");
+        let repodata =
+            format!(r#"{{"info":{{"subdir":"noarch"}},"packages":{{}},"packages.conda":{{{records}}}}}"#);
+        write(home, "noarch/repodata.json", repodata.as_bytes());
+        let args = ["ingest", "conda", "noarch/repodata.json", "--repo", "mine", "--log-url", &server.url];
+        let (code, stdout, stderr) = run(home, &args);
+        assert_eq!(code, 0, "{stdout}{stderr}");
+    }
+    let size = size_of(&server.checkpoint().1);
+    poll(|| {
+        let answer: Value =
+            serde_json::from_slice(&server.get("/vindex/lookup?kind=path&key=x").body).ok()?;
+        (answer["tree_size"].as_u64()? >= size).then_some(())
+    });
+}
+
+/// Files of a real log with an index, by HTTP.
+#[test]
+fn both_verifiers_say_the_same_of_a_logs_files() {
+    let Some(program) = second_verifier() else { return };
+    let home = home();
+    let home = home.path();
+    let server = Server::start(home, &["--entry-schema", "conda-1"]);
+    if server.get("/vindex/stats").status == 404 {
+        println!("skipped: this server keeps no index");
+        return;
+    }
+    fill(home, &server);
+    let policy = format!("log {}\nquorum none\n", server.vkey);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let question = |kind: &str, name: &str| Question {
+        origin: &server.origin,
+        policy: policy.as_bytes(),
+        map_fn: &Conda1Map,
+        key: Conda1Map.key(Some(kind), name).unwrap(),
+        now,
+    };
+    let artifact = format!("sha256:{}", "b".repeat(64));
+    for (kind, name, count) in [
+        ("path", "conda/mine/noarch/a-1-0.conda", 2),
+        ("path", "conda/mine/noarch/b-1-0.conda", 1),
+        ("path", "conda/mine/noarch/c-1-0.conda", 0),
+        ("path", "", 0),
+        ("name", "conda/mine/a", 2),
+        ("artifact", &artifact, 1),
+    ] {
+        let question = question(kind, name);
+        let queries = ["", "&entries=64", "&limit=1", "&limit=1&entries=1"];
+        let files = queries.map(|more| fetch(&server, &format!("kind={kind}&key={name}{more}")));
+        assert_eq!(both(&program, &question, &files), [true; 4], "{kind} {name}");
+        assert_eq!(ours(&question, &files[1])["count"], count, "{kind} {name}");
+        let other = Question { key: Key([7; 32]), ..question };
+        assert_eq!(both(&program, &other, &files[..1]), [false], "{kind} {name}: another question");
+    }
+    let (kind, name) = ("path", "conda/mine/noarch/a-1-0.conda");
+    let file = fetch(&server, &format!("kind={kind}&key={name}&entries=64"));
+    both_refuse_mutations(&program, &question(kind, name), &file);
 }
