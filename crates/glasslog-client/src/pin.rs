@@ -57,6 +57,6 @@ impl Pins {
             // that could sign under a fresh one would never be compared with its past.
             return Err(CheckpointError::UnknownLog(origin.into_owned()));
         }
-        VerifiedCheckpoint::open_with_witnesses(note, &origin, &keys, &self.policy.witness_keys())
+        VerifiedCheckpoint::open_with_witnesses(note, &origin, &keys, &self.policy.cosigner_keys(&origin))
     }
 }

@@ -233,6 +233,13 @@ impl Policy {
         self.witnesses.iter().map(|witness| witness.key.clone()).collect()
     }
 
+    /// The keys whose lines matter on a checkpoint of the log `origin`: those of the witnesses, without other logs' own cosigners.
+    #[must_use]
+    pub fn cosigner_keys(&self, origin: &str) -> Vec<VerifierKey> {
+        let matters = |key: &&VerifierKey| key.name() == origin || !self.is_own(key);
+        self.witnesses.iter().map(|witness| &witness.key).filter(matters).cloned().collect()
+    }
+
     /// Whether two sets of witnesses with nobody in common both fill the quorum. Honest witnesses then cosign two views of
     /// one log, so such a policy needs an explicit override, and `verify` reports it. With `quorum none`: yes.
     #[must_use]
@@ -253,7 +260,7 @@ impl Policy {
         if log_keys.is_empty() {
             return Err(CheckpointError::UnknownLog(origin.into()));
         }
-        VerifiedCheckpoint::open_with_witnesses(note, origin, &log_keys, &self.witness_keys())
+        VerifiedCheckpoint::open_with_witnesses(note, origin, &log_keys, &self.cosigner_keys(origin))
     }
 
     /// Counts `cosignatures`, of one checkpoint, at the time `now` in seconds since 1970.

@@ -209,6 +209,11 @@ fn own_cosigners(book: &mut Book) {
         &note,
         &Refused("the quorum is not filled"),
     );
+    let anothers = "log {log}\nlog {other_log}\nwitness own {other_own}\nquorum none\n";
+    let note = checkpoint(&[(log, 0), (other_own, NOW)], &[]);
+    book.case("quorum none: that of another log says nothing of this one", anothers, &note, &AsOf(None));
+    let note = checkpoint(&[(log, 0)], &[(other_own, NOW)]);
+    book.case("its line is passed over, also a wrong one", anothers, &note, &AsOf(None));
     book.case(
         "a quorum of nobody else",
         "log {log}\nwitness own {own}\nquorum own\n",
