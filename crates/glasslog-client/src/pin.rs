@@ -23,9 +23,10 @@ impl Pins {
     /// A policy. If `log_keys` are given too, only they are accepted: the policy then says no more than which witnesses.
     #[must_use]
     pub fn of_policy(policy: Policy, log_keys: &[VerifierKey]) -> Pins {
-        let own = || policy.logs().iter().map(|log| log.key.clone()).collect();
-        let log_keys = if log_keys.is_empty() { own() } else { log_keys.to_vec() };
-        Pins { log_keys, policy }
+        if !log_keys.is_empty() {
+            return Pins { log_keys: log_keys.to_vec(), policy: policy.for_logs(log_keys) };
+        }
+        Pins { log_keys: policy.logs().iter().map(|log| log.key.clone()).collect(), policy }
     }
 
     /// Whether any log at all is accepted.

@@ -167,8 +167,7 @@ impl Policy {
     /// No witnesses are asked for: `quorum none`.
     #[must_use]
     pub fn without_witnesses(log_keys: &[VerifierKey]) -> Policy {
-        let logs = log_keys.iter().map(|key| PolicyLog { key: key.clone(), url: None }).collect();
-        Policy { logs, witnesses: Vec::new(), quorum: None }
+        Policy { logs: Vec::new(), witnesses: Vec::new(), quorum: None }.for_logs(log_keys)
     }
 
     /// Any `quorum` of the witnesses in `settings`, the value of `EXTERNAL_WITNESSES`: `name=url=vkey`, with commas between
@@ -194,6 +193,14 @@ impl Policy {
         for key in logs.chain(self.witnesses.iter_mut().map(|witness| &mut witness.key)) {
             *key = key.clone().checked_by(verifier);
         }
+        self
+    }
+
+    /// The same witnesses and quorum for the logs of these keys alone, in place of those that the file accepts. A cosigner that
+    /// is named as one of them does not count from now on.
+    #[must_use]
+    pub fn for_logs(mut self, log_keys: &[VerifierKey]) -> Policy {
+        self.logs = log_keys.iter().map(|key| PolicyLog { key: key.clone(), url: None }).collect();
         self
     }
 
