@@ -191,7 +191,8 @@ mod tests {
         let entry = disavow(&[LeafIndex(3), LeafIndex(70)]);
         assert_eq!(entry, br#"{"positions":[3,70],"type":"vindex-disavow","v":1}"#);
         assert!(is_disavow_form(&entry) && is_disavow_form(&disavow(&[])) && !is_anchor_form(&entry));
-        for positions in [&[][..], &[LeafIndex(3), LeafIndex(70)], &[LeafIndex((1 << 53) - 1), LeafIndex(0)]] {
+        for positions in [&[][..], &[LeafIndex(3), LeafIndex(70)], &[LeafIndex((1 << 53) - 1), LeafIndex(0)]]
+        {
             assert_eq!(parse_disavow(&disavow(positions)).as_deref(), Some(positions));
         }
         for entry in [

@@ -1,6 +1,6 @@
 //! A log that anchors what it likes: its own index with a bug in it, and answers that agree with what it anchored.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::collections::BTreeMap;
 
 use glasslog_core::{
     Hash, LeafIndex, TreeSize,
@@ -10,14 +10,7 @@ use glasslog_core::{
     merkle::InclusionProof,
     note::{Algorithm, Ed25519Signer, SecretKey, VerifierKey, sign},
 };
-use glasslog_index::{
-    Binding,
-    audit::{Audit, AuditOptions, Inquirer, OpenedAudit, Reading},
-};
-use glasslog_store::disk::{Disk, sim::SimDisk};
-use glasslog_vindex::{
-    Evidence, Given, JsonField, Key, List, Lookup, MapFunction as _, Proof, Question, Value, prove,
-};
+use glasslog_vindex::{Evidence, JsonField, Key, List, Lookup, Proof, Question, Value, prove};
 
 use crate::naive;
 
@@ -118,11 +111,6 @@ impl Log {
         InclusionProof(naive::path(usize::try_from(index.0).unwrap(), &self.leaves))
     }
 
-    pub(crate) fn given(&self, index: LeafIndex) -> Given {
-        let entry = self.entries[usize::try_from(index.0).unwrap()].clone();
-        Given { index, entry, inclusion: self.inclusion(index) }
-    }
-
     /// What it answers about a key, by its newest anchor with a root.
     pub(crate) fn lookup(&self, key: &Key) -> Lookup {
         let (at, claimed) = self.claimed.last_key_value().unwrap();
@@ -142,32 +130,6 @@ impl Log {
         let (_, claimed) = self.claimed.last_key_value().unwrap();
         claimed.get(key).map(|(_, list)| list.clone()).unwrap_or_default()
     }
-
-    pub(crate) fn inquirer(&self) -> Inquirer<'_> {
-        Inquirer { origin: ORIGIN, log_keys: &self.keys, map_fn: &self.map_fn }
-    }
-
-    /// Hands the entries to `audit`, as far as `size`.
-    pub(crate) fn feed(&self, audit: &mut Audit, size: usize) {
-        let from = usize::try_from(audit.next().0).unwrap();
-        for at in from..size {
-            let reading = Reading::of(&self.map_fn, &self.entries[at]);
-            audit.entry(LeafIndex(at as u64), self.leaves[at], &reading).unwrap();
-        }
-        assert_eq!(audit.tree().root(), naive::mth(&self.leaves[..size.max(from)]));
-    }
-
-    /// The audit of everything, in a directory of its own.
-    pub(crate) fn audited(&self) -> Audit {
-        let mut audit = open(&(Arc::new(SimDisk::new(1)) as _), &self.map_fn, AuditOptions::default()).audit;
-        self.feed(&mut audit, self.entries.len());
-        audit
-    }
-}
-
-pub(crate) fn open(disk: &Arc<dyn Disk>, map_fn: &JsonField, options: AuditOptions) -> OpenedAudit {
-    let binding = Binding { origin: ORIGIN.into(), map_fn: map_fn.name().into() };
-    Audit::open(Arc::clone(disk), Path::new("/audit"), &binding, options, true).unwrap()
 }
 
 /// The list appended to, as a client does it: that the two ways to a value agree.

@@ -6,6 +6,7 @@
 )]
 
 mod anchors;
+mod auditor;
 mod convict;
 mod forged;
 mod javascript;

@@ -10,7 +10,10 @@ use glasslog_index::{
 use glasslog_store::disk::{Disk, sim::SimDisk};
 use proptest::prelude::*;
 
-use crate::forged::{Log, MAP_FN, open};
+use crate::{
+    auditor::open,
+    forged::{Log, MAP_FN},
+};
 
 fn options() -> AuditOptions {
     AuditOptions { index: Options { snapshot_interval: 4, ..Options::default() }, keep: 8 }
