@@ -101,7 +101,7 @@ pub struct OpenedAudit {
     pub anew_because: Option<String>,
 }
 
-/// The newest anchor with a root, if that root is wrong: what lookups under it are compared with.
+/// The newest anchor that lookups can rest on, if its root is wrong: what they are compared with.
 #[derive(Clone)]
 pub struct WrongRoot {
     /// Where it stands.
@@ -185,8 +185,7 @@ impl Audit {
         &self.report
     }
 
-    /// The newest anchor with a root, if its root is wrong, its map function and position are right, and it was audited since
-    /// [`Audit::open`].
+    /// Of the anchors since [`Audit::open`] that have a root and say what they are of and where, the newest, if its root is wrong.
     #[must_use]
     pub fn newest_wrong(&self) -> Option<&WrongRoot> {
         self.newest_wrong.as_ref()
@@ -250,11 +249,12 @@ impl Audit {
 
     fn record(&mut self, position: LeafIndex, said: &Anchor, judged: Judged) {
         let Judged { faults, revision } = judged;
-        if let (Some(revision), Some(root)) = (&revision, said.root) {
-            // A lookup rests on an anchor that is right but for its root: others it cannot be verified by.
-            let comparable = faults.as_slice() == [AnchorFault::WrongRoot];
+        // A lookup can rest on no anchor that says that it stands elsewhere, or is of another map function.
+        if let (Some(revision), Some(root)) = (&revision, said.root)
+            && !faults.contains(&AnchorFault::Misplaced)
+        {
             let wrong = || WrongRoot { position, said: root, revision: Arc::clone(revision) };
-            self.newest_wrong = comparable.then(wrong);
+            self.newest_wrong = faults.contains(&AnchorFault::WrongRoot).then(wrong);
         }
         let root = revision.map(|revision| revision.root());
         let finding = (!faults.is_empty()).then(|| Finding {
@@ -280,6 +280,9 @@ impl Audit {
         let size = self.tree.size();
         let root = self.index.revision()?.root();
         self.marks.write(&Mark { tree: self.tree.clone(), root, anchored, report: self.report.clone() })?;
+        // The index may have meant an older revision to become durable, at an anchor without a mark: that one is passed over.
+        self.index.keep(size)?;
+        self.index.revision()?;
         self.index.keep(size)?;
         let cancel = Cancel::default();
         while self.keeper.step(MergeRate::Unlimited, &cancel)? {}

@@ -255,3 +255,82 @@ fn ignore_missing(result: io::Result<()>) -> io::Result<()> {
         other => other,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use glasslog_core::anchor::Anchor;
+    use glasslog_store::disk::sim::SimDisk;
+
+    use super::*;
+
+    fn binding(origin: &str) -> Binding {
+        Binding { origin: origin.into(), map_fn: "conda-1".into() }
+    }
+
+    fn marks(disk: &SimDisk, origin: &str) -> Marks {
+        let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+        disk.create_dir_all(Path::new("/work")).unwrap();
+        Marks::new(disk, Path::new("/work"), &binding(origin))
+    }
+
+    fn mark(size: u64) -> Mark {
+        let mut tree = CompactRange::new();
+        (0..size).for_each(|index| tree.append(leaf_hash(&index.to_be_bytes())));
+        let finding = |faults: &[AnchorFault], root, disavowed_at| Finding {
+            position: LeafIndex(3),
+            said: Anchor { map_fn: "a \"b\"\n\u{e9}".into(), root, tree_size: TreeSize((1 << 53) - 1) },
+            root,
+            faults: faults.to_vec(),
+            disavowed_at,
+        };
+        use AnchorFault::{Misplaced, OtherMapFunction, SecondMapFunction, WrongRoot};
+        let findings = vec![
+            finding(&[OtherMapFunction, SecondMapFunction], None, None),
+            finding(&[Misplaced, WrongRoot], Some(leaf_hash(b"root")), Some(LeafIndex(u64::MAX))),
+        ];
+        let disavowals = vec![Disavowal { at: LeafIndex(9), positions: vec![LeafIndex(3)], count: 1 << 60 }];
+        let report = Report {
+            anchors: 7,
+            voids: 1,
+            unmapped: 2,
+            wrong: 3,
+            findings,
+            disavow_entries: 4,
+            disavowals,
+            first_map_fn: Some("conda-1".into()),
+            names_pinned: true,
+        };
+        Mark { tree, root: leaf_hash(b"index"), anchored: true, report }
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_old_ones_go() {
+        let disk = SimDisk::new(1);
+        let marks = marks(&disk, "log");
+        for size in [1, 6, 7, 300] {
+            marks.write(&mark(size)).unwrap();
+            assert_eq!(marks.read(TreeSize(size)).unwrap(), Some(mark(size)));
+        }
+        assert_eq!(marks.read(TreeSize(2)).unwrap(), None);
+        marks.prune(Some(TreeSize(7))).unwrap();
+        let left = |size| marks.read(TreeSize(size)).unwrap().is_some();
+        assert_eq!([1, 6, 7, 300].map(left), [false, false, true, true]);
+        marks.prune(None).unwrap();
+        assert!(![7, 300].map(left).contains(&true));
+    }
+
+    #[test]
+    fn a_mark_of_another_log_or_with_a_changed_bit_is_none() {
+        let disk = SimDisk::new(1);
+        marks(&disk, "log").write(&mark(7)).unwrap();
+        assert_eq!(marks(&disk, "another").read(TreeSize(7)).unwrap(), None);
+        let path = Path::new("/work/audit-7");
+        let length = disk.files().iter().find(|(found, _)| found == path).unwrap().1.len();
+        for offset in 0..length {
+            let rotten = SimDisk::new(1);
+            marks(&rotten, "log").write(&mark(7)).unwrap();
+            rotten.rot(path, offset).unwrap();
+            assert_eq!(marks(&rotten, "log").read(TreeSize(7)).unwrap(), None, "byte {offset}");
+        }
+    }
+}

@@ -119,6 +119,19 @@ fn of_an_empty_index() {
     assert_eq!(convict(&log).1, Misbehaviour::Foreign);
 }
 
+/// The log began with another map function, so that every anchor of the pinned one is a second: its lookups still convict it.
+#[test]
+fn a_wrong_root_under_a_second_map_function() {
+    let mut log = Log::new();
+    log.push(anchor("conda-1", None, TreeSize(0)));
+    log.name("a");
+    let wrong = log.anchor_with(BTreeMap::clear);
+    // Nothing rests on an anchor that says that it stands elsewhere.
+    log.push(anchor(MAP_FN, Some(&Hash::EMPTY_ROOT), TreeSize(1)));
+    let (proof, what, _) = convict(&log);
+    assert_eq!((proof.anchor, what), (wrong, Misbehaviour::Omitted));
+}
+
 /// Ten thousand keys: the number of questions is that of the branches on a way, not of the keys.
 #[test]
 fn a_needle_is_found_in_few_lookups() {

@@ -15,7 +15,10 @@ use glasslog_index::{
     Binding,
     audit::{Audit, AuditOptions},
 };
-use glasslog_store::disk::RealDisk;
+use glasslog_store::{
+    disk::{Disk, RealDisk},
+    lock::LockFile,
+};
 use glasslog_vindex::{JsonField, MapFunction};
 use indicatif::HumanCount;
 use tempfile::TempDir;
@@ -76,7 +79,7 @@ pub(super) async fn run(args: CheckArgs, out: &Output) -> Outcome {
     let pinned = Pinned { pins, origin: checkpoint.origin().into(), map_fn };
 
     let temporary = if args.work_dir.is_some() { None } else { Some(TempDir::new()?) };
-    let audit = open_audit(&args, &pinned, temporary.as_ref(), out).await?;
+    let (audit, _lock) = open_audit(&args, &pinned, temporary.as_ref(), out).await?;
     let begun_at = audit.next();
     let started = Instant::now();
     let audit = audited(&source, &checkpoint, &pinned, audit, out).await?;
@@ -124,18 +127,22 @@ async fn open_audit(
     pinned: &Pinned,
     temporary: Option<&TempDir>,
     out: &Output,
-) -> Result<Audit, Failed> {
+) -> Result<(Audit, LockFile), Failed> {
     let binding = Binding { origin: pinned.origin.clone(), map_fn: pinned.map_fn.name().into() };
     let dir = args.work_dir.as_deref().or(temporary.map(TempDir::path));
     let dir = dir.context("there is no directory to work in")?.to_owned();
     let resume = args.resume;
-    let open =
-        move || Audit::open(Arc::new(RealDisk::private()), &dir, &binding, AuditOptions::default(), resume);
-    let opened = tokio::task::spawn_blocking(open).await??;
+    let open = move || -> anyhow::Result<_> {
+        let disk = Arc::new(RealDisk::private());
+        disk.create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        let lock = LockFile::acquire(&dir.join("lock"))?;
+        Ok((Audit::open(disk, &dir, &binding, AuditOptions::default(), resume)?, lock))
+    };
+    let (opened, lock) = tokio::task::spawn_blocking(open).await??;
     if let Some(reason) = opened.anew_because {
         out.warn(format_args!("begins anew: {reason}"));
     }
-    Ok(opened.audit)
+    Ok((opened.audit, lock))
 }
 
 /// Audits the log as far as `checkpoint`. What was audited before is not read again; the tree must continue it.

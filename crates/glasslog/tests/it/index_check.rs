@@ -15,6 +15,7 @@ use glasslog_core::{
     note::{Algorithm, SecretKey},
     tile::{all_bundles, all_tiles},
 };
+use glasslog_store::lock::LockFile;
 use glasslog_vindex::{Key, Misbehaviour, MisbehaviourProof};
 
 use crate::{
@@ -325,6 +326,10 @@ fn a_check_goes_on_where_the_last_one_ended() {
         }
         log.anchor();
     }
+    let held = LockFile::acquire(&home.path().join("work/lock")).unwrap();
+    let (code, _, stderr) = resumed(&[]);
+    assert_eq!((code, stderr.contains("held by another process")), (5, true), "{stderr}");
+    drop(held);
     // Another log of the same name and key.
     let mut other = lying(|_| {}).0;
     for _ in 0..3000 {
