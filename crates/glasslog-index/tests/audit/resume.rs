@@ -77,3 +77,53 @@ fn entries_come_in_order_and_none_is_left_out() {
     }
     log.feed(&mut audit, 3);
 }
+
+/// What a kill costs is bounded, whether anchors are right, wrong or missing; and what was closed is not done again.
+#[test]
+#[ignore = "the index is kept in memory so far"]
+fn what_has_become_durable_is_not_audited_again() {
+    let names = |anchor: u8| (0..200).map(move |at| if at % 10 == 9 { anchor } else { 8 + at % 12 });
+    for (what, steps) in [
+        ("right anchors", names(0).collect::<Vec<_>>()),
+        ("void anchors", names(2).collect()),
+        ("wrong anchors", names(3).collect()),
+        ("no anchors", names(8).collect()),
+    ] {
+        let log = story(&steps);
+        let disk = SimDisk::new(1);
+        let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+        let mut audit = open(&shared, &log.map_fn, options()).audit;
+        log.feed(&mut audit, 150);
+        drop(audit);
+        let killed: Arc<dyn Disk> = Arc::new(disk.killed());
+        let opened = open(&killed, &log.map_fn, options());
+        assert_eq!(opened.anew_because, None, "{what}");
+        let from = opened.audit.next().0;
+        assert!((125..=150).contains(&from), "{what}: from {from}");
+        let mut audit = opened.audit;
+        log.feed(&mut audit, 173);
+        let report = audit.report().clone();
+        audit.close().unwrap();
+        let again = open(&killed, &log.map_fn, options()).audit;
+        assert_eq!((again.next(), again.report()), (TreeSize(173), &report), "{what}");
+    }
+}
+
+/// The log shows other entries than before, or the index is not what it was: that is not taken for an anchor that is missing.
+#[test]
+#[ignore = "the index is kept in memory so far"]
+fn another_log_is_noticed_at_once() {
+    let steps: Vec<u8> = (0..60).map(|at| if at % 10 == 9 { 0 } else { 8 + at % 12 }).collect();
+    let log = story(&steps);
+    let disk: Arc<dyn Disk> = Arc::new(SimDisk::new(1));
+    let options = AuditOptions { index: Options { snapshot_interval: 10, ..Options::default() }, keep: 8 };
+    let mut audit = open(&disk, &log.map_fn, options).audit;
+    log.feed(&mut audit, 45);
+    drop(audit);
+    let mut audit = open(&disk, &log.map_fn, options).audit;
+    let position = LeafIndex(audit.next().0);
+    assert!(position > LeafIndex(0));
+    // It went on at an anchor.
+    let other = audit.entry(position, Hash::EMPTY_ROOT, &Reading::Entry(Vec::new()));
+    assert!(matches!(other, Err(AuditError::OtherAnchor { position: at }) if at == position), "{other:?}");
+}
