@@ -11,6 +11,7 @@ pub mod demo;
 pub mod exit;
 pub mod fetch;
 pub mod fsck;
+pub mod index;
 pub mod ingest;
 pub mod keys;
 pub mod log_dir;

@@ -12,9 +12,15 @@ mod cli;
 mod demo;
 mod disk_full;
 mod five_witnesses;
+#[path = "../../../glasslog-index/tests/audit/forged.rs"]
+mod forged;
 mod fsck;
+mod index_check;
 mod ingest;
+mod js;
 mod life_of_an_entry;
+#[path = "../../../glasslog-vindex/tests/it/naive.rs"]
+mod naive;
 mod quorum;
 mod rotate;
 mod serve;
