@@ -71,6 +71,7 @@ pub(crate) fn log_config() -> LogConfig {
         partials_kept_for: Duration::from_secs(300),
         cosigners: Vec::new(),
         refresh_interval: Duration::from_secs(300),
+        index: None,
     }
 }
 
