@@ -34,6 +34,20 @@ impl Pins {
         self.log_keys.is_empty()
     }
 
+    /// The one log that is pinned; `None` if it is none, or one of several: then an answer could be of another log than was
+    /// asked.
+    #[must_use]
+    pub fn origin(&self) -> Option<&str> {
+        let first = self.log_keys.first()?.name();
+        self.log_keys.iter().all(|key| key.name() == first).then_some(first)
+    }
+
+    /// The keys of the log `origin`.
+    #[must_use]
+    pub fn log_keys(&self, origin: &str) -> Vec<VerifierKey> {
+        self.log_keys.iter().filter(|key| key.name() == origin).cloned().collect()
+    }
+
     /// The policy.
     #[must_use]
     pub fn policy(&self) -> &Policy {
@@ -50,8 +64,7 @@ impl Pins {
         // The origin only selects the keys; `open_with_witnesses` reads it again from the verified text.
         let origin = note.split(|byte| *byte == b'\n').next().unwrap_or_default();
         let origin = String::from_utf8_lossy(origin);
-        let keys: Vec<VerifierKey> =
-            self.log_keys.iter().filter(|key| key.name() == origin).cloned().collect();
+        let keys = self.log_keys(&origin);
         if keys.is_empty() {
             // A pinned key of another name does not do: what was seen of a log is remembered by its origin, and a log
             // that could sign under a fresh one would never be compared with its past.

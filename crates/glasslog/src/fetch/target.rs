@@ -27,6 +27,8 @@ pub struct Target {
     pub url: Option<String>,
     /// What is pinned; `None` if nothing is.
     pub pins: Option<Pins>,
+    /// The map function of its index, if the settings pin another than [`crate::lookup::DEFAULT_MAP_FN`].
+    pub map_fn: Option<String>,
 }
 
 /// `[log.NAME]` of `config.toml`.
@@ -37,6 +39,7 @@ struct Configured {
     #[serde(default)]
     vkey: Vec<String>,
     policy: Option<PathBuf>,
+    map_fn: Option<String>,
 }
 
 /// `config.toml`: what a client knows about logs. Other tables are of no concern here.
@@ -62,6 +65,7 @@ impl Target {
         Ok(Target {
             url: args.log_url.clone().or(configured.url),
             pins: pins(vkeys, policy.map(PathBuf::as_path))?,
+            map_fn: configured.map_fn,
         })
     }
 
