@@ -32,22 +32,15 @@ pub(super) fn run(args: &ProofArgs, out: &Output) -> Outcome {
         .with_context(|| format!("{} is no tlog-proof", args.file.display()))
         .or_exit(Exit::OwnFailure)?;
     match proof.extra.as_deref() {
-        Some(extra) if extra.starts_with(LOOKUP) => {
-            without_entry(args)?;
-            lookup::verify(args, &target, &file, out)
-        }
-        Some(extra) if extra.starts_with(MISBEHAVIOUR) => {
-            without_entry(args)?;
-            misbehaviour::verify(args, &target, &file, out)
-        }
+        Some(extra) if extra.starts_with(LOOKUP) => lookup::verify(args, &target, &file, out),
+        Some(extra) if extra.starts_with(MISBEHAVIOUR) => misbehaviour::verify(args, &target, &file, out),
         _ => entry::verify(args, pins, &proof, out),
     }
 }
 
-/// Such a proof holds what it is about.
-fn without_entry(args: &ProofArgs) -> Result<(), Failed> {
-    let refused = || Failed::usage("--entry is for the proof of an entry, and this file is none");
-    args.entry.is_none().then_some(()).ok_or_else(refused)
+/// A file of another kind than the caller's question needs: a mismatch, whatever it proves.
+fn other_kind(args: &ProofArgs, told: &str) -> Failed {
+    Failed::new(Exit::Mismatch, format!("{} {told}", args.file.display()))
 }
 
 /// A file of at most `limit` bytes.

@@ -11,10 +11,14 @@ mod bench;
 mod cli;
 mod demo;
 mod disk_full;
+mod fake;
 mod five_witnesses;
+#[path = "../../../glasslog-client/tests/forge/mod.rs"]
+mod forge;
 mod fsck;
 mod ingest;
 mod life_of_an_entry;
+mod lookup;
 mod quorum;
 mod rotate;
 mod serve;

@@ -4,7 +4,7 @@ use anyhow::Context;
 use glasslog_client::{pin::Pins, verdict::Verdict};
 use glasslog_core::{MAX_ENTRY_BYTES, hash::leaf_hash, proof::TlogProof};
 
-use super::{super::Report, ProofArgs, read};
+use super::{super::Report, ProofArgs, other_kind, read};
 use crate::{
     exit::{Exit, Failed, OrExit, Outcome},
     fetch::{Memory, refuse_fork, weigh},
@@ -15,7 +15,7 @@ use crate::{
 /// Verifies it, and tells.
 pub(super) fn verify(args: &ProofArgs, pins: &Pins, proof: &TlogProof, out: &Output) -> Outcome {
     if args.key.is_some() {
-        return Err(Failed::usage("--key is for the proof of a lookup, and this file proves an entry"));
+        return Err(other_kind(args, "proves an entry, and --key asks for the proof of a lookup"));
     }
     let entry_file = args.entry.as_deref().ok_or_else(|| {
         Failed::usage("a proof says where an entry is, not which: give the entry too, with --entry FILE")

@@ -5,9 +5,10 @@ use glasslog_client::{
     lookup::{AnswerError, Answered, AskError, verify as verify_lookup},
     pin::Pins,
 };
+use glasslog_core::checkpoint::VerifiedCheckpoint;
 use glasslog_vindex::{Lookup, LookupError, Question};
 
-use super::ProofArgs;
+use super::{ProofArgs, other_kind};
 use crate::{
     exit::{Exit, Failed, OrExit, Outcome},
     fetch::{Memory, Observed, Target, now, refuse_fork, weigh},
@@ -17,6 +18,9 @@ use crate::{
 
 /// Verifies it, and tells: what was asked, if the caller did not say, is what the file says.
 pub(super) fn verify(args: &ProofArgs, target: &Target, file: &[u8], out: &Output) -> Outcome {
+    if args.entry.is_some() {
+        return Err(other_kind(args, "proves a lookup, and --entry asks for the proof of an entry"));
+    }
     let (pins, map_fn) = (target.pins()?, args.meaning.map_function(target)?);
     let lookup = Lookup::parse(file)
         .with_context(|| format!("{} is no proof of a lookup", args.file.display()))
@@ -49,7 +53,7 @@ pub(super) fn verify(args: &ProofArgs, target: &Target, file: &[u8], out: &Outpu
 
 fn observed(
     pins: &Pins,
-    checkpoint: glasslog_core::checkpoint::VerifiedCheckpoint,
+    checkpoint: VerifiedCheckpoint,
     args: &ProofArgs,
     out: &Output,
 ) -> Result<Observed, Failed> {

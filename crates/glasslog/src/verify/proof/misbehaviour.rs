@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::ProofArgs;
 use crate::{
-    exit::{Exit, Failed, OrExit, Outcome},
+    exit::{Exit, OrExit, Outcome},
     fetch::Target,
     output::{Output, Tone},
 };
@@ -28,12 +28,9 @@ struct Json<'m> {
     entry: Option<u64>,
 }
 
-/// Verifies it, and tells: 4 if it is proven, 1 if it proves nothing. Witnesses do not vouch for an index, so no policy is
+/// Verifies it, and tells: 4 if it is proven, whatever else was asked; 1 if it proves nothing. Witnesses do not vouch for an index, so no policy is
 /// asked for.
 pub(super) fn verify(args: &ProofArgs, target: &Target, file: &[u8], out: &Output) -> Outcome {
-    if args.key.is_some() {
-        return Err(Failed::usage("--key is for the proof of a lookup, and this file accuses a log"));
-    }
     let (pins, map_fn) = (target.pins()?, args.meaning.map_function(target)?);
     let name = args.file.display();
     let proof = MisbehaviourProof::parse(file)
