@@ -19,6 +19,7 @@ mod fsck;
 mod ingest;
 mod life_of_an_entry;
 mod lookup;
+mod lookup_served;
 mod quorum;
 mod rotate;
 mod serve;
