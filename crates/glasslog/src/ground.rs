@@ -67,9 +67,13 @@ impl<'g> Ground<'g> {
         }
     }
 
-    /// [`Exit::Stale`] if it is too old.
-    pub(crate) fn exit(&self) -> Exit {
-        if self.is_too_old() { Exit::Stale } else { Exit::Ok }
+    /// The exit code of an answer that has this one by itself. FORMATS §5: what is current or absent as of a time that is too
+    /// old is neither now, so it is 3; what is replaced or does not match stays so.
+    pub(crate) fn exit(&self, by_answer: Exit) -> Exit {
+        match by_answer {
+            Exit::Ok | Exit::NotLogged if self.is_too_old() => Exit::Stale,
+            other => other,
+        }
     }
 
     fn is_too_old(&self) -> bool {

@@ -72,7 +72,7 @@ impl Told<'_> {
             None if self.file.is_none() => Exit::NotLogged,
             _ => Exit::Ok,
         };
-        let exit = by_answer.worst(ground.exit());
+        let exit = ground.exit(by_answer);
         self.lines(out);
         ground.tell(out);
         let count = self.believed.present().map_or(0, |present| present.count);

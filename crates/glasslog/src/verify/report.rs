@@ -60,7 +60,7 @@ impl Report<'_> {
         exit
     }
 
-    /// DESIGN §7: 1 mismatch, 2 not logged, 3 stale; the worst wins.
+    /// DESIGN §7: 1 mismatch, 2 not logged, 3 stale.
     fn exit(&self) -> Exit {
         let by_verdict = match self.verdict {
             Verdict::Logged { .. }
@@ -73,7 +73,7 @@ impl Report<'_> {
             | Verdict::Elsewhere { .. } => Exit::Mismatch,
             Verdict::NotLogged => Exit::NotLogged,
         };
-        by_verdict.worst(self.ground.exit())
+        self.ground.exit(by_verdict)
     }
 
     fn sentence(&self) -> (&'static str, Tone, String) {

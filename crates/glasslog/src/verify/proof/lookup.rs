@@ -21,6 +21,9 @@ pub(super) fn verify(args: &ProofArgs, target: &Target, file: &[u8], out: &Outpu
     if args.entry.is_some() {
         return Err(other_kind(args, "proves a lookup, and --entry asks for the proof of an entry"));
     }
+    if args.key.is_none() && (args.meaning.kind.is_some() || args.meaning.hex) {
+        return Err(Failed::usage("--kind and --hex say what --key means: give --key too"));
+    }
     let (pins, map_fn) = (target.pins()?, args.meaning.map_function(target)?);
     let lookup = Lookup::parse(file)
         .with_context(|| format!("{} is no proof of a lookup", args.file.display()))
