@@ -290,7 +290,8 @@ fn pages_that_lie_are_refused() {
     let proof = |name: &str| honest(&log, name, at).to_text();
     let a = proof("a");
     type Case = (&'static str, String, fn(&PageError) -> bool);
-    let cases: [Case; 13] = [
+    let cases: [Case; 14] = [
+        ("nested beyond all measure", "[".repeat(1 << 20), |e| matches!(e, PageError::Malformed(_))),
         ("nothing", page_of(0, "", &a), |e| matches!(e, PageError::Truncated { missing: 4 })),
         ("an element skipped, then too far", page_of(0, "0,4,6,7", &a), |e| *e == PageError::OtherList),
         ("another element", page_of(0, "0,3,4,7", &a), |e| *e == PageError::OtherList),

@@ -29,7 +29,7 @@ impl AgeArgs {
 }
 
 /// `90s`, `15m`, `24h`, `7d`, or a number of seconds.
-fn parse_age(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_age(text: &str) -> Result<Duration, String> {
     let units = [('s', 1), ('m', 60), ('h', 3600), ('d', 86_400)];
     let with_unit = units.iter().find_map(|(unit, seconds)| Some((text.strip_suffix(*unit)?, *seconds)));
     let (number, seconds) = with_unit.unwrap_or((text, 1));

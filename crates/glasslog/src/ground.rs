@@ -22,6 +22,17 @@ pub(crate) struct Ground<'g> {
     pub(crate) must_be_fresh: bool,
     /// Where the index is anchored that gave the answer, if one did.
     pub(crate) anchor: Option<LeafIndex>,
+    /// How new the content is, if that was asked.
+    pub(crate) content: Option<&'g Content>,
+}
+
+/// How new the content of a log is in the matter that was asked about.
+#[derive(Clone, Debug)]
+pub(crate) struct Content {
+    /// The day of the newest snapshot, if there is one.
+    pub(crate) date: Option<String>,
+    /// Whether that is new enough.
+    pub(crate) is_new: bool,
 }
 
 /// The same with `--json`. Fields that do not apply are left out.
@@ -35,6 +46,8 @@ pub(crate) struct GroundJson<'g> {
     freshness: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     as_of: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_date: Option<&'g str>,
     lagging: bool,
     witnesses: &'g [String],
     not_checked: &'g [String],
@@ -44,8 +57,20 @@ impl<'g> Ground<'g> {
     /// Prints it, and why it is too old if it is.
     pub(crate) fn tell(&self, out: &Output) {
         out.line(out.paint(Tone::Faint, self.basis()));
+        let stale = |why| out.line(format_args!("{} {why}", out.paint(Tone::Warn, "stale:")));
         if self.is_too_old() {
-            out.line(format_args!("{} {}", out.paint(Tone::Warn, "stale:"), self.why_too_old()));
+            stale(self.why_too_old());
+        }
+        match self.content {
+            Some(Content { date: Some(date), is_new: false }) => {
+                stale(format!(
+                    "the log's newest snapshot of this subdir is of {date}, too old by --max-content-age"
+                ));
+            }
+            Some(Content { date: None, .. }) => {
+                stale("the log shows no snapshot of this subdir, and --max-content-age asks for one".into());
+            }
+            _ => {}
         }
     }
 
@@ -61,6 +86,7 @@ impl<'g> Ground<'g> {
                 Freshness::Unknown { .. } => "unknown",
             },
             as_of: as_of(self.standing.freshness),
+            content_date: self.content.and_then(|content| content.date.as_deref()),
             lagging: self.lagging,
             witnesses: &self.standing.counted,
             not_checked: &self.standing.unchecked,
@@ -71,9 +97,13 @@ impl<'g> Ground<'g> {
     /// old is neither now, so it is 3; what is replaced or does not match stays so.
     pub(crate) fn exit(&self, by_answer: Exit) -> Exit {
         match by_answer {
-            Exit::Ok | Exit::NotLogged if self.is_too_old() => Exit::Stale,
+            Exit::Ok | Exit::NotLogged if self.is_too_old() || self.has_old_content() => Exit::Stale,
             other => other,
         }
+    }
+
+    fn has_old_content(&self) -> bool {
+        self.content.is_some_and(|content| !content.is_new)
     }
 
     fn is_too_old(&self) -> bool {

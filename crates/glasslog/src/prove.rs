@@ -116,6 +116,7 @@ async fn of_entry(args: &ProveArgs, target: &Target, index: LeafIndex, out: &Out
             lagging,
             must_be_fresh: demand.is_explicit(),
             anchor: None,
+            content: None,
         },
     };
     Ok(report.tell(out))

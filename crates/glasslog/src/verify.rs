@@ -1,17 +1,24 @@
 //! `glasslog verify`: canonical entry → leaf hash → inclusion → checkpoint signature → policy.
 
+mod content;
 mod judge;
 mod proof;
 mod record;
 mod report;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand};
 
 pub(crate) use report::Report;
 
-use crate::{age::AgeArgs, cli::LogArgs, exit::Outcome, lookup::KeyArgs, output::Output};
+use crate::{
+    age::{AgeArgs, parse_age},
+    cli::LogArgs,
+    exit::Outcome,
+    lookup::KeyArgs,
+    output::Output,
+};
 
 /// What to verify.
 #[derive(Debug, Subcommand)]
@@ -46,6 +53,9 @@ pub struct RecordArgs {
     /// How new the answer must be.
     #[command(flatten)]
     pub age: AgeArgs,
+    /// How old the log's newest snapshot of the subdir may be, for example 2d [default: any age, or what the settings say of the log]
+    #[arg(long, value_name = "AGE", value_parser = parse_age)]
+    pub max_content_age: Option<Duration>,
     /// The log.
     #[command(flatten)]
     pub log: LogArgs,

@@ -117,6 +117,7 @@ impl Told<'_> {
             // What is the newest, and what is absent, is said of a time.
             must_be_fresh: true,
             anchor: self.believed.answered.verified.anchored().map(|(anchor, _)| anchor),
+            content: None,
         }
     }
 

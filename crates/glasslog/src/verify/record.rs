@@ -18,7 +18,7 @@ use glasslog_conda::{
 use glasslog_core::{LeafIndex, checkpoint::VerifiedCheckpoint, tile::ResourcePath};
 
 use super::{
-    RecordArgs,
+    RecordArgs, content,
     judge::{Judge, Wanted},
     report::Report,
 };
@@ -56,6 +56,12 @@ pub(super) async fn run(args: &RecordArgs, out: &Output) -> Outcome {
         Some(ruling) => ruling,
         None => by_reading(args, &asking, &wanted).await?,
     };
+    let content = match args.max_content_age.or(target.max_content_age) {
+        Some(max_age) if ruling.verdict.needs_freshness() => {
+            Some(content::of(&asking, &wanted, max_age).await?)
+        }
+        _ => None,
+    };
     let report = Report {
         subject: format!("{} {}", wanted.repo, wanted.path),
         ground: Ground {
@@ -64,6 +70,7 @@ pub(super) async fn run(args: &RecordArgs, out: &Output) -> Outcome {
             lagging: ruling.observed.lagging,
             must_be_fresh: ruling.verdict.needs_freshness() || demand.is_explicit(),
             anchor: ruling.anchor,
+            content: content.as_ref(),
         },
         verdict: ruling.verdict,
     };

@@ -530,6 +530,57 @@ fn a_record_is_judged_by_its_proven_history() {
     }
 }
 
+/// FORMATS §5: fresh cosignatures on old content.
+#[test]
+fn content_can_be_asked_to_be_new() {
+    let day = |seconds: u64| {
+        let time = jiff::Timestamp::from_second(i64::try_from(seconds).unwrap()).unwrap();
+        time.to_string().split('T').next().unwrap().to_owned()
+    };
+    let snapshot = |date: &str, subdir: &str| {
+        format!(
+            r#"{{"count":1,"date":"{date}","digest":"{}","eco":"conda","profile":"conda-repodata-1","repo":"mine","source":"json","subdir":"{subdir}","type":"snapshot","v":1}}"#,
+            "0".repeat(64)
+        )
+    };
+    let (today, before) = (day(now()), day(now() - 5 * 86_400));
+    let ours = || record("a-1-0.conda", 'a', "MIT");
+    for (entries, stale) in [
+        (vec![ours(), snapshot(&before, "noarch"), snapshot(&today, "noarch")], false),
+        (vec![snapshot(&before, "noarch"), ours(), snapshot(&today, "linux-64")], true),
+        (vec![ours()], true),
+    ] {
+        let (log, at) = log_of(&entries);
+        let home = home_of(&log);
+        let shown = Shown::all(&log, at);
+        let server = honest(log, shown);
+        let check = |digit, more: &[&str]| verify(home.path(), &server.url, digit, "MIT", more);
+        let (code, report, stderr) = check('a', &["--max-content-age", "3d"]);
+        assert_eq!((code, &report["verdict"]), (if stale { 3 } else { 0 }, &"current".into()), "{stderr}");
+        assert_eq!(report["content_date"] == today, !stale, "{report}");
+        assert_eq!(check('e', &["--max-content-age", "3d"]).0, 1, "replaced at any time");
+        assert_eq!(check('a', &[]).0, 0, "only where it is asked for");
+        // The settings may ask for it, and pin the map function.
+        let settings = |map_fn| {
+            let url = &server.url;
+            format!(
+                "[log.l]\nurl = \"{url}\"\npolicy = \"p\"\nmap_fn = \"{map_fn}\"\nmax_content_age = \"3d\"\n"
+            )
+        };
+        write(home.path(), ".config/glasslog/config.toml", settings("conda-1").as_bytes());
+        std::fs::copy(home.path().join("policy"), home.path().join(".config/glasslog/p")).unwrap();
+        let args = ["verify", "record", "--repo", "mine", "--subdir", "noarch", "--file", "a-1-0.conda"];
+        let (code, text, stderr) =
+            run(home.path(), &[&args[..], &["--repodata", "mine.json", "--log", "l"]].concat());
+        assert_eq!(code, if stale { 3 } else { 0 }, "{text}{stderr}");
+        assert_eq!(text.contains("snapshot"), stale, "{text}");
+        assert_eq!(run(home.path(), &["lookup", PATH, "--log", "l"]).0, 0);
+        write(home.path(), ".config/glasslog/config.toml", settings("json-field:path").as_bytes());
+        assert_eq!(run(home.path(), &["lookup", PATH, "--log", "l"]).0, 4, "another index than is pinned");
+        assert_eq!(run(home.path(), &["lookup", PATH, "--log", "l", "--map-fn", "conda-1"]).0, 0);
+    }
+}
+
 /// A history that no answer shows whole: the entries that are left out are read from bundles, the list from pages.
 #[test]
 fn a_long_history_is_judged_to_its_beginning() {

@@ -41,6 +41,7 @@ pub(super) fn verify(args: &ProofArgs, pins: &Pins, proof: &TlogProof, out: &Out
             lagging: false,
             must_be_fresh: demand.is_explicit(),
             anchor: None,
+            content: None,
         },
     };
     Ok(report.tell(out))
