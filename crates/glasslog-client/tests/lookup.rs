@@ -260,6 +260,26 @@ fn lists_are_read_in_pages_of_any_length() {
     assert_eq!(whole.indices, [LeafIndex(1), LeafIndex(2)]);
 }
 
+/// Every byte of a page: altered, the page is refused, or the list is the same.
+#[test]
+fn an_altered_byte_changes_no_list() {
+    let fields = map_fn();
+    let (log, at) = log_of(&fields, 3);
+    let pins = pins(&log);
+    let inquiry = Inquiry::of_name(&pins, &fields, None, "a").unwrap();
+    let page = log.page(&honest(&log, "a", at), log.size(), 0, LIST).into_bytes();
+    let read = |page: &[u8]| ListReader::new(&inquiry).accept(page, NOW);
+    let truth = read(&page).unwrap().unwrap().indices;
+    for place in 0..page.len() {
+        let mut altered = page.clone();
+        altered[place] ^= 1;
+        if let Ok(Some(found)) = read(&altered) {
+            assert_eq!(found.indices, truth, "byte {place}");
+        }
+        assert!(read(&page[..place]).is_err(), "cut at {place}");
+    }
+}
+
 /// The list grows while it is read: what counts is the last page.
 #[test]
 fn a_list_may_grow_between_pages() {

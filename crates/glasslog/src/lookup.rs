@@ -3,6 +3,8 @@
 mod ask;
 mod told;
 
+use std::sync::Arc;
+
 use clap::Args;
 use glasslog_client::{
     lookup::{Inquiry, MAX_ENTRIES, MAX_LIST, Wanted},
@@ -67,7 +69,7 @@ impl KeyArgs {
     /// # Errors
     ///
     /// [`Failed`] with 64 for an unknown one.
-    pub(crate) fn map_function(&self, target: &Target) -> Result<Box<dyn MapFunction>, Failed> {
+    pub(crate) fn map_function(&self, target: &Target) -> Result<Arc<dyn MapFunction>, Failed> {
         map_function(self.map_fn.as_deref().or(target.map_fn.as_deref()).unwrap_or(DEFAULT_MAP_FN))
     }
 
@@ -131,16 +133,16 @@ pub async fn run(args: LookupArgs, out: &Output) -> Outcome {
 /// # Errors
 ///
 /// [`Failed`] with 64 for an unknown one.
-pub(crate) fn map_function(name: &str) -> Result<Box<dyn MapFunction>, Failed> {
+pub(crate) fn map_function(name: &str) -> Result<Arc<dyn MapFunction>, Failed> {
     if name == Conda1Map.name() {
-        return Ok(Box::new(Conda1Map));
+        return Ok(Arc::new(Conda1Map));
     }
     let field = JsonField::parse(name).ok_or_else(|| {
         Failed::usage(format!(
             "--map-fn {name}: there is conda-1, and json-field:NAME for a member of JSON entries"
         ))
     })?;
-    Ok(Box::new(field))
+    Ok(Arc::new(field))
 }
 
 /// What to say of a log that has no index.
