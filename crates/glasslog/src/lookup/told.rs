@@ -139,7 +139,7 @@ impl Told<'_> {
             }
         }
         for (index, entry) in self.entries {
-            out.line(format_args!("  entry {index}: {}", String::from_utf8_lossy(entry)));
+            out.line(format_args!("  entry {index}: {}", one_line(&String::from_utf8_lossy(entry))));
         }
         if let Some(file) = self.file {
             out.line(format_args!("  proof written to {}", file.display()));
@@ -162,7 +162,12 @@ impl Told<'_> {
 pub(crate) fn question_text(question: &Question) -> String {
     match question {
         Question::Key(key) => format!("key {key}"),
-        Question::Name { kind, name } if kind.is_empty() => name.clone(),
-        Question::Name { kind, name } => format!("{kind} {name}"),
+        Question::Name { kind, name } if kind.is_empty() => one_line(name),
+        Question::Name { kind, name } => one_line(&format!("{kind} {name}")),
     }
+}
+
+/// Others wrote it: a line end in it would let it pass for a line of ours.
+fn one_line(text: &str) -> String {
+    text.replace('\n', "\\n")
 }

@@ -217,6 +217,19 @@ fn what_is_there_is_found_and_what_is_not_is_absent() {
     assert!(text.contains("index anchored at 2, as of ") && text.contains("witnesses: w"), "{text}");
 }
 
+/// A file names what was asked: nobody's word, and no line of its own.
+#[test]
+fn a_name_cannot_pass_for_a_result() {
+    let (log, at) = log_of(&[record("a-1-0.conda", 'a', "MIT")]);
+    let home = home_of(&log);
+    let name = format!("x\nfound path {PATH}: 1 entry, the newest at index 0\u{1b}[2K");
+    let lookup = log.lookup(&question("path", &name), log.size(), at, LIST, 0, Some(now()));
+    write(home.path(), "f", lookup.to_text().as_bytes());
+    let (code, stdout, stderr) = run(home.path(), &["verify", "proof", "f", "--policy", "policy"]);
+    assert_eq!((code, stdout.lines().count()), (2, 2), "{stdout}{stderr}");
+    assert!(stdout.starts_with("ABSENT path x\\nfound") && !stdout.contains('\u{1b}'), "{stdout}");
+}
+
 /// FORMATS §5: what is said of a time is worth no more than the time.
 #[test]
 fn an_old_answer_is_stale_unless_that_time_is_asked_about() {
