@@ -35,6 +35,14 @@ impl Pins {
         self.log_keys.is_empty()
     }
 
+    /// The one log that is pinned; `None` if it is none, or one of several: then an answer could be of another log than was
+    /// asked.
+    #[must_use]
+    pub fn origin(&self) -> Option<&str> {
+        let first = self.log_keys.first()?.name();
+        self.log_keys.iter().all(|key| key.name() == first).then_some(first)
+    }
+
     /// The pinned keys of the log `origin`.
     #[must_use]
     pub fn log_keys(&self, origin: &str) -> Vec<VerifierKey> {
