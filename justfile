@@ -39,6 +39,10 @@ bench-witness *args:
 bench-quorum *args:
     benches/quorum.sh {{args}}
 
+# What the index costs: the same load without and with it, then lookups and a start after kill -9
+bench-index-log *args:
+    benches/index.sh {{args}}
+
 # Round-trip fuzzing of one parser for a while, for example: just fuzz note 60
 fuzz target seconds="60":
     cd fuzz && RUSTC_BOOTSTRAP=1 cargo fuzz run {{target}} -- -max_total_time={{seconds}}

@@ -146,7 +146,8 @@ impl Indexer {
 
     /// Takes in some slots: whether there may be more.
     fn step(&mut self) -> Result<bool, Failure> {
-        if let Some(why) = self.anchors.take_corrupt().or(self.doubt.take()) {
+        let of_readers = self.log.served.take_corruption().map(|why| why.to_string());
+        if let Some(why) = self.anchors.take_corrupt().or(of_readers).or(self.doubt.take()) {
             self.start_over(why)?;
         }
         self.keep_what_is_recorded()?;
@@ -353,7 +354,10 @@ fn keep(log: &Shared, anchors: &Anchors, keeper: &Keeper, cancel: &Cancel) -> Re
     while log.progress.stopped().is_none() && !anchors.closing() {
         match keeper.step(MergeRate::BytesPerSecond(MERGE_BYTES_PER_S), cancel).map_err(Failure::from) {
             Ok(true) => {}
-            Ok(false) => keeper.wait(LOOK_AGAIN),
+            Ok(false) => {
+                log.served.retry();
+                keeper.wait(LOOK_AGAIN);
+            }
             Err(Failure::Index(error)) if error.is_corrupt() => {
                 anchors.is_corrupt(chain(&error));
                 log.progress.wake();

@@ -15,7 +15,8 @@
 //!    with the same code (`recover`).
 //!
 //! Beside the way: `latest` knows the latest entry of each identity, `housekeeping` does what can wait, `read` hands
-//! out objects and proofs; `indexer` feeds the verifiable index, and `anchors` puts its root at the end of each cut.
+//! out objects and proofs; `indexer` feeds the verifiable index, `anchors` puts its root at the end of each cut, and `served`
+//! is what lookups in it are answered from.
 #![forbid(unsafe_code)]
 
 mod anchors;
@@ -56,6 +57,7 @@ pub use indexer::{BuiltIndex, rebuild_index};
 pub use pool::Permit;
 pub use read::ReadError;
 pub use rebuild::{Rebuilt, rebuild};
+pub use served::{Hints, IndexReadError, Page, Pair, Serving, Wanted};
 pub use shared::{Failure, LogConfig, Progress, Stores};
 pub use witnesses::{Exchange, Received, Transport, WitnessStatus, Witnessing};
 pub use workers::{Stopped, Workers};

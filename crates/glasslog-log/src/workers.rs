@@ -1,7 +1,7 @@
 //! The threads of a log: started together, watched, and stopped in order.
 
 use std::{
-    sync::{Arc, mpsc},
+    sync::{Arc, Weak, mpsc},
     thread::{self, JoinHandle},
     time::Instant,
 };
@@ -69,17 +69,17 @@ pub(crate) fn start(
         anchors::start::fill_what_is_left(&config, &stores, &view, epoch)?;
     }
     let (chores, chores_to_do) = mpsc::channel();
-    let log = Arc::new(Shared {
+    let log = Arc::new_cyclic(|log: &Weak<Shared>| Shared {
         duplicates: Duplicates::new(stores.duplicates, Arc::clone(&stores.objects), chores.clone()),
         pool: Pool::new(config.pool_max_bytes, config.batch_max_age, config.batch_max_size),
         progress: Counters::default(),
         reader: Reader::new(Arc::clone(&stores.objects), config.hasher),
+        served: Served::new(config.served_map_fn(), Weak::clone(log)),
         objects: stores.objects,
         state: stores.state,
         failure: watch::Sender::new(None),
         panel: witnessing.map(Panel::new),
         anchors: ready.as_ref().map(|ready| Arc::clone(&ready.anchors)),
-        served: Served::default(),
         config,
     });
     let head = view.head;

@@ -119,9 +119,8 @@ impl Indexer {
         let mut progress = |rebuilding| anchors.account.set_rebuilding(Some(rebuilding));
         let built = plan.build(&mut self.index, &self.cancel, &ends, &mut progress);
         self.anchors.account.set_rebuilding(None);
-        if built?.is_none() {
-            return Ok(false);
-        }
+        let Some(revision) = built? else { return Ok(false) };
+        self.log.served.hint(revision);
         self.at = end;
         self.taken.clear();
         self.report();

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use glasslog_core::{LeafIndex, TreeSize, anchor::disavowed_positions};
+use glasslog_core::{LeafIndex, TreeSize, anchor::parse_disavow};
 use glasslog_store::log_state::Slot;
 
 use crate::{
@@ -55,6 +55,6 @@ impl Disavowed {
     }
 
     fn note(&mut self, entry: &[u8]) {
-        self.positions.extend(disavowed_positions(entry).unwrap_or_default());
+        self.positions.extend(parse_disavow(entry).unwrap_or_default());
     }
 }

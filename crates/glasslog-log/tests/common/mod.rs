@@ -57,6 +57,7 @@ pub(crate) fn config() -> LogConfig {
         cosigners: Vec::new(),
         refresh_interval: Duration::from_secs(300),
         index: None,
+        map_fn: None,
     }
 }
 
