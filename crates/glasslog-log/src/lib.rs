@@ -14,7 +14,7 @@
 //! 6. *Recover*: every start, clean or not, loads what was recorded, compares it with what is public, and goes on
 //!    with the same code (`recover`).
 //!
-//! Beside the way: `latest` knows the latest entry of each identity, `housekeeping` does what can wait, `read` hands
+//! Beside the way: `served` is what lookups in the verifiable index are answered from, `latest` knows the latest entry of each identity, `housekeeping` does what can wait, `read` hands
 //! out objects and proofs.
 #![forbid(unsafe_code)]
 
@@ -29,6 +29,7 @@ mod read;
 mod rebuild;
 mod recover;
 mod sequence;
+mod served;
 mod shared;
 mod sign;
 mod witnesses;
@@ -45,6 +46,7 @@ pub use entry::{EntryError, Submission};
 pub use pool::Permit;
 pub use read::ReadError;
 pub use rebuild::{Rebuilt, rebuild};
+pub use served::{Hints, IndexReadError, IndexStatus, Page, Pair, RebuildStep, Rebuilding, Serving, Wanted};
 pub use shared::{Failure, LogConfig, Progress, Stores};
 pub use witnesses::{Exchange, Received, Transport, WitnessStatus, Witnessing};
 pub use workers::{Stopped, Workers};

@@ -167,6 +167,8 @@ impl Publisher {
         let paths = Edge::objects_at(public.size).map(|path| path.to_string()).collect();
         let _the_housekeeper_has_ended = self.chores.send(Chore::Published { paths });
         self.log.progress.set_published(public.size);
+        // Before whoever waits is woken: what they were told is public can be looked up.
+        self.log.served.published(public.clone());
         Ok(self.log.state.record_public(self.epoch, public)?)
     }
 }

@@ -17,6 +17,7 @@ use glasslog_store::{
     objects::ObjectError,
     runs::RunError,
 };
+use glasslog_vindex::MapFunction;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
@@ -24,6 +25,7 @@ use crate::{
     Ack, AddError,
     latest::Duplicates,
     pool::Pool,
+    served::Served,
     witnesses::{Panel, unix_time_s},
 };
 
@@ -55,6 +57,8 @@ pub struct LogConfig {
     pub cosigners: Vec<Arc<dyn Signer>>,
     /// After this time the own cosigners of an idle log sign again.
     pub refresh_interval: Duration,
+    /// What the verifiable index is of; without it there is none.
+    pub map_fn: Option<Arc<dyn MapFunction>>,
 }
 
 /// Where a log keeps things.
@@ -134,6 +138,8 @@ pub(crate) struct Shared {
     pub(crate) pool: Pool,
     pub(crate) progress: Counters,
     pub(crate) reader: crate::read::Reader,
+    /// What lookups are answered from.
+    pub(crate) served: Served,
     /// The witnesses, if there are any to be asked.
     pub(crate) panel: Option<Panel>,
     /// Why the log has stopped; whoever supervises it watches this.

@@ -1,7 +1,7 @@
 //! The threads of a log: started together, watched, and stopped in order.
 
 use std::{
-    sync::{Arc, mpsc},
+    sync::{Arc, Weak, mpsc},
     thread::{self, JoinHandle},
     time::Instant,
 };
@@ -21,6 +21,7 @@ use crate::{
     read::Reader,
     recover::{Recovered, recover},
     sequence::Sequencer,
+    served::Served,
     shared::{Counters, LogConfig, Shared, Stores, chain},
     witnesses::{Panel, Witnessing},
 };
@@ -57,11 +58,12 @@ pub(crate) fn start(
     let Recovered { view, public, edge, recent, backlog_bytes } = recover(&config, &stores)?;
     let epoch = stores.state.lease(&format!("pid {}", std::process::id()))?;
     let (chores, chores_to_do) = mpsc::channel();
-    let log = Arc::new(Shared {
+    let log = Arc::new_cyclic(|log: &Weak<Shared>| Shared {
         duplicates: Duplicates::new(stores.duplicates, Arc::clone(&stores.objects), chores.clone()),
         pool: Pool::new(config.pool_max_bytes, config.batch_max_age, config.batch_max_size),
         progress: Counters::default(),
         reader: Reader::new(Arc::clone(&stores.objects), config.hasher),
+        served: Served::new(config.map_fn.clone(), Weak::clone(log)),
         objects: stores.objects,
         state: stores.state,
         failure: watch::Sender::new(None),

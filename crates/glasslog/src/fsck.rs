@@ -9,6 +9,7 @@ use clap::Args;
 use glasslog_client::{
     fsck::{AtFault, Difference},
     pin::Pins,
+    verdict::Demand,
 };
 use glasslog_core::checkpoint::VerifiedCheckpoint;
 use indicatif::HumanCount;
@@ -67,7 +68,7 @@ pub async fn run(args: FsckArgs, out: &Output) -> Outcome {
     let (pins, key) = pins(&source, &args.log, out).await?;
     let checkpoint = open_checkpoint(&source, &pins).await?;
     // The quorum of --policy, at any age: a log at rest can be checked too.
-    weigh(&pins, &checkpoint, None, out)?;
+    weigh(&pins, &checkpoint, Demand::Usual, out)?;
     out.note(format_args!("checking {} entries of {}", HumanCount(checkpoint.size().0), checkpoint.origin()));
 
     let bar = out.progress(checkpoint.size().0, "checking", "entries");

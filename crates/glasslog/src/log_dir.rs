@@ -321,6 +321,7 @@ fn config(settings: &LogSettings, keys: &[SecretKey], log_keys: &[VerifierKey]) 
         partials_kept_for: PARTIALS_KEPT_FOR,
         cosigners: cosigners.into_iter().map(|signer| Arc::new(signer) as Arc<dyn Signer>).collect(),
         refresh_interval: REFRESH_INTERVAL,
+        map_fn: None,
     })
 }
 

@@ -54,6 +54,7 @@ pub(crate) fn config() -> LogConfig {
         partials_kept_for: Duration::from_secs(300),
         cosigners: Vec::new(),
         refresh_interval: Duration::from_secs(300),
+        map_fn: None,
     }
 }
 

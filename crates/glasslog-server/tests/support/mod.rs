@@ -1,17 +1,27 @@
 //! A log in memory behind a real listener, and a client that says exactly what it is told to.
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use glasslog_core::{
+    LeafIndex, TreeSize,
+    anchor::anchor,
     checkpoint::VerifiedCheckpoint,
     hash::leaf_hash,
     note::{Algorithm, Ed25519Signer, SecretKey, Signer, VerifierKey},
     personality::{EntryIdentity, Identity, InvalidEntry, Personality},
 };
+use glasslog_index::{Binding, Index, Options};
 use glasslog_log::{Log, LogConfig, Stores, Workers};
 use glasslog_server::{Mount, ServerConfig, ServerError};
-use glasslog_store::{disk::RealDisk, duplicates::Table, log_state::MemoryLogState, objects::MemoryObjects};
+use glasslog_store::{
+    LogState,
+    disk::RealDisk,
+    duplicates::Table,
+    log_state::{Batch, BatchId, CommitOutcome, MemoryLogState, Slot},
+    objects::MemoryObjects,
+};
+use glasslog_vindex::{Key, List, MapFunction, RootBuilder, keys_of};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -47,6 +57,25 @@ impl Personality for Named {
     }
 }
 
+/// Entries of the form `name=value` have two keys; everything else maps to nothing.
+pub(crate) struct Pairs;
+
+impl MapFunction for Pairs {
+    fn name(&self) -> &'static str {
+        "pairs-1"
+    }
+
+    fn kinds(&self) -> &'static [&'static str] {
+        &["name", "value"]
+    }
+
+    fn map(&self, entry: &[u8], keys: &mut Vec<Key>) {
+        if let Some((name, value)) = std::str::from_utf8(entry).ok().and_then(|entry| entry.split_once('=')) {
+            keys.extend([Key::of_kind("name", name), Key::of_kind("value", value)]);
+        }
+    }
+}
+
 fn key() -> SecretKey {
     SecretKey::from_seed(ORIGIN, Algorithm::Ed25519, &[7; 32]).unwrap()
 }
@@ -71,12 +100,18 @@ pub(crate) fn log_config() -> LogConfig {
         partials_kept_for: Duration::from_secs(300),
         cosigners: Vec::new(),
         refresh_interval: Duration::from_secs(300),
+        map_fn: None,
     }
 }
 
 /// The same with a schema.
 pub(crate) fn with_schema() -> LogConfig {
     LogConfig { personality: Some(Arc::new(Named)), ..log_config() }
+}
+
+/// The same with an index.
+pub(crate) fn with_index() -> LogConfig {
+    LogConfig { map_fn: Some(Arc::new(Pairs)), ..log_config() }
 }
 
 /// The same, publishing nothing after the empty tree while a test runs.
@@ -113,6 +148,67 @@ impl Server {
     ) -> Server {
         let dir = tempfile::tempdir().unwrap();
         let (log, workers) = open_log(log, dir.path());
+        Server::serving(config, dir, log, workers, mounts).await
+    }
+
+    /// A log with an index that holds `entries`, all of them public and to be looked up.
+    pub(crate) async fn indexed(config: ServerConfig, entries: &[String]) -> Server {
+        let server = Server::seeded(config, entries).await;
+        let mut index = Index::open(
+            Arc::new(RealDisk::private()),
+            &server._dir.path().join("index"),
+            &Binding { origin: ORIGIN.into(), map_fn: Pairs.name().into() },
+            Options::default(),
+        )
+        .unwrap()
+        .index;
+        for (entry, at) in entries.iter().zip(0..) {
+            index.apply(LeafIndex(at), &keys_of(&Pairs, entry.as_bytes())).unwrap();
+        }
+        server.log.anchored(LeafIndex(entries.len() as u64), index.revision().unwrap());
+        server
+    }
+
+    /// The same with nothing to be looked up.
+    pub(crate) async fn seeded(config: ServerConfig, entries: &[String]) -> Server {
+        let dir = tempfile::tempdir().unwrap();
+        let mut trie = BTreeMap::new();
+        for (entry, at) in entries.iter().zip(0..) {
+            for key in keys_of(&Pairs, entry.as_bytes()) {
+                trie.entry(key).or_insert_with(List::new).push(LeafIndex(at)).unwrap();
+            }
+        }
+        let mut root = RootBuilder::new();
+        trie.iter().for_each(|(key, list)| root.push(*key, &list.value().unwrap()).unwrap());
+        let at = TreeSize(entries.len() as u64);
+        let anchor = anchor(Pairs.name(), Some(&root.finish()), at);
+        let slots = entries.iter().map(|entry| entry.clone().into_bytes()).chain([anchor]);
+        let slot = |bytes: Vec<u8>| {
+            let leaf_hash = leaf_hash(&bytes);
+            Slot::Entry { bytes: bytes.into(), leaf_hash, identity: Identity::from_hash(&leaf_hash) }
+        };
+        let state = Arc::new(MemoryLogState::default());
+        let batch =
+            Batch { id: BatchId([1; 16]), first_index: LeafIndex(0), slots: slots.map(slot).collect() };
+        let outcome = state.turn(TreeSize::ZERO).unwrap().commit(Arc::new(batch), None);
+        assert!(matches!(outcome, CommitOutcome::Committed), "{outcome:?}");
+        let objects = Arc::new(MemoryObjects::default());
+        let (log, workers) = open_log_on(log_config(), dir.path(), state.clone(), objects.clone());
+        log.published().wait_for(|note| note.as_ref().is_some_and(|note| note.size > at)).await.unwrap();
+        tokio::task::spawn_blocking(|| workers.stop()).await.unwrap().unwrap();
+        let (log, workers) = open_log_on(with_index(), dir.path(), Arc::new(state.restarted()), objects);
+        let server = Server::serving(config, dir, log, workers, |log| vec![Mount::at_root(log)]).await;
+        server.published(at.0 + 1).await;
+        server
+    }
+
+    async fn serving(
+        config: ServerConfig,
+        dir: TempDir,
+        log: Log,
+        workers: Workers,
+        mounts: impl FnOnce(Log) -> Vec<Mount>,
+    ) -> Server {
         log.published().wait_for(Option::is_some).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -193,12 +289,17 @@ impl Server {
 }
 
 fn open_log(config: LogConfig, dir: &Path) -> (Log, Workers) {
-    let stores = Stores {
-        objects: Arc::new(MemoryObjects::default()),
-        state: Arc::new(MemoryLogState::default()),
-        duplicates: Arc::new(Table::open(Arc::new(RealDisk::private()), &dir.join("duplicates")).unwrap()),
-    };
-    Log::open(config, stores).unwrap()
+    open_log_on(config, dir, Arc::default(), Arc::default())
+}
+
+fn open_log_on(
+    config: LogConfig,
+    dir: &Path,
+    state: Arc<MemoryLogState>,
+    objects: Arc<MemoryObjects>,
+) -> (Log, Workers) {
+    let duplicates = Arc::new(Table::open(Arc::new(RealDisk::private()), &dir.join("duplicates")).unwrap());
+    Log::open(config, Stores { objects, state, duplicates }).unwrap()
 }
 
 /// A connection on which a test writes what it likes.

@@ -8,7 +8,7 @@ use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use anyhow::Context;
 use clap::Args;
-use glasslog_client::pin::Pins;
+use glasslog_client::{pin::Pins, verdict::Demand};
 use glasslog_conda::Conda1Map;
 use glasslog_core::{TreeSize, checkpoint::VerifiedCheckpoint};
 use glasslog_index::{
@@ -75,7 +75,7 @@ pub(super) async fn run(args: CheckArgs, out: &Output) -> Outcome {
     let note = source.checkpoint().await.or_exit(Exit::LogFailure)?;
     let checkpoint =
         pins.open(&note).context("the log's checkpoint is not believed").or_exit(Exit::LogFailure)?;
-    weigh(&pins, &checkpoint, None, out)?;
+    weigh(&pins, &checkpoint, Demand::Usual, out)?;
     let pinned = Pinned { pins, origin: checkpoint.origin().into(), map_fn };
 
     let temporary = if args.work_dir.is_some() { None } else { Some(TempDir::new()?) };
