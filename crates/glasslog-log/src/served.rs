@@ -16,7 +16,7 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use glasslog_core::{LeafIndex, TreeSize};
-use glasslog_index::{IndexError, Revision, Stats};
+use glasslog_index::{IndexError, Revision};
 use glasslog_store::log_state::SizedNote;
 use glasslog_vindex::{Key, Lookup, MapFunction, Question, lookup::MAX_TAIL_ENTRIES};
 use parking_lot::Mutex;
@@ -24,7 +24,7 @@ use parking_lot::Mutex;
 pub use pair::{Page, Pair, Wanted};
 
 use crate::{
-    Failure, Log, ReadError,
+    Failure, IndexConfig, Log, ReadError,
     read::{Reader, Signed},
     shared::{Shared, chain},
 };
@@ -51,55 +51,6 @@ impl From<IndexError> for IndexReadError {
     fn from(error: IndexError) -> IndexReadError {
         if error.is_corrupt() { IndexReadError::Corrupt(chain(&error)) } else { IndexReadError::Index(error) }
     }
-}
-
-/// How far the index of a log is.
-#[derive(Clone, Debug)]
-pub struct IndexStatus {
-    /// The name of its map function.
-    pub map_fn: String,
-    /// The entries below this are indexed.
-    pub next: TreeSize,
-    /// A restart begins with the index over so many entries.
-    pub durable: TreeSize,
-    /// How many sequenced entries are not indexed yet.
-    pub lag: u64,
-    /// The newest anchor with a root that this process fixed or found right.
-    pub anchored: Option<LeafIndex>,
-    /// While it is being built anew: how much is done, of how much.
-    pub rebuilding: Option<Rebuilding>,
-    /// Why anchors are void at present, if the index is what is missing.
-    pub behind: Option<Arc<str>>,
-    /// Whether it cannot take in more until what it has is written out.
-    pub full: bool,
-    /// Entries that were indexed since the start and map to no key.
-    pub unmapped: u64,
-    /// Anchors without a root that were written since the start.
-    pub void_anchors: u64,
-    /// How often it was emptied and built again since the start.
-    pub rebuilds: u64,
-    /// How large it is.
-    pub stats: Stats,
-}
-
-/// How far the building of an index is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rebuilding {
-    /// What is done now.
-    pub step: RebuildStep,
-    /// How much of that is done: entries, or rows.
-    pub done: u64,
-    /// Of how much.
-    pub of: u64,
-}
-
-/// The steps of building an index.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RebuildStep {
-    /// Entries are read and mapped.
-    Reading,
-    /// Rows are sorted, merged and hashed.
-    Merging,
 }
 
 /// What is served of an index.
@@ -154,9 +105,9 @@ struct Known {
 }
 
 impl Served {
-    pub(crate) fn new(map_fn: Option<Arc<dyn MapFunction>>, log: Weak<Shared>) -> Served {
+    pub(crate) fn new(index: Option<&IndexConfig>, log: Weak<Shared>) -> Served {
         Served {
-            map_fn,
+            map_fn: index.map(|index| Arc::clone(&index.map_fn)),
             log,
             pair: ArcSwapOption::empty(),
             hints: ArcSwapOption::empty(),
@@ -321,41 +272,10 @@ impl Known {
 }
 
 impl Log {
-    /// What the verifiable index is of; `None` in a log without one.
-    #[must_use]
-    pub fn map_fn(&self) -> Option<Arc<dyn MapFunction>> {
-        self.shared.served.map_fn.clone()
-    }
-
     /// What lookups are answered from now; `None` while there is nothing, and in a log without an index.
     #[must_use]
     pub fn served(&self) -> Option<Arc<Pair>> {
         self.shared.served.pair.load_full()
-    }
-
-    /// How far the index is; `None` in a log without one.
-    #[must_use]
-    pub fn index_status(&self) -> Option<IndexStatus> {
-        self.map_fn().map(|map_fn| IndexStatus {
-            map_fn: map_fn.name().to_owned(),
-            next: TreeSize::ZERO,
-            durable: TreeSize::ZERO,
-            lag: 0,
-            anchored: None,
-            rebuilding: None,
-            behind: None,
-            full: false,
-            unmapped: 0,
-            void_anchors: 0,
-            rebuilds: 0,
-            stats: Stats::default(),
-        })
-    }
-
-    /// Test seam until the indexer is there.
-    #[doc(hidden)]
-    pub fn anchored(&self, at: LeafIndex, revision: Arc<Revision>) {
-        self.shared.served.anchored(at, revision);
     }
 
     /// What is served of the index, and what is not.

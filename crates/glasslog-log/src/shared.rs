@@ -10,19 +10,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-use glasslog_core::{TreeSize, checkpoint, hash::BatchHasher, note::Signer, personality::Personality};
+use glasslog_core::{
+    Hash, LeafIndex, TreeSize, checkpoint, hash::BatchHasher, note::Signer, personality::Personality,
+};
+use glasslog_index::IndexError;
 use glasslog_store::{
     LogState, Objects,
     log_state::{Batch, StateError},
     objects::ObjectError,
     runs::RunError,
 };
-use glasslog_vindex::MapFunction;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
 use crate::{
     Ack, AddError,
+    anchors::{Anchors, IndexConfig},
     latest::Duplicates,
     pool::Pool,
     served::Served,
@@ -57,8 +60,8 @@ pub struct LogConfig {
     pub cosigners: Vec<Arc<dyn Signer>>,
     /// After this time the own cosigners of an idle log sign again.
     pub refresh_interval: Duration,
-    /// What the verifiable index is of; without it there is none.
-    pub map_fn: Option<Arc<dyn MapFunction>>,
+    /// Its verifiable index, if it has one, or had.
+    pub index: Option<IndexConfig>,
 }
 
 /// Where a log keeps things.
@@ -105,6 +108,26 @@ pub enum Failure {
     /// Signing failed.
     #[error("cannot sign a checkpoint")]
     Sign(#[source] glasslog_core::note::SignError),
+    /// The verifiable index.
+    #[error("the verifiable index failed")]
+    Index(#[from] IndexError),
+    /// An index that was built from the entries alone says something else than the log has said.
+    #[error(
+        "the index contradicts the log: the anchor at index {position} has the root {anchored}, and the entries before it give \
+         {recomputed}. Nothing more is signed. Check with `glasslog index rebuild`, then `glasslog index check`; if it is the \
+         anchor that is wrong, `glasslog index disavow` says so in the log for ever, and the log goes on"
+    )]
+    WrongAnchor {
+        /// Where the anchor stands.
+        position: LeafIndex,
+        /// The root in it.
+        anchored: Hash,
+        /// The root that the entries give.
+        recomputed: Hash,
+    },
+    /// The log has anchors that its index cannot have made.
+    #[error("{0}")]
+    Anchors(String),
     /// The operating system.
     #[error("{0}")]
     System(String),
@@ -121,7 +144,12 @@ impl Failure {
 
     /// Whether only this reading failed, so that a later one may succeed.
     pub(crate) fn is_passing(&self) -> bool {
-        matches!(self, Failure::Objects(ObjectError::Io { .. }) | Failure::Duplicates(RunError::Io { .. }))
+        matches!(
+            self,
+            Failure::Objects(ObjectError::Io { .. })
+                | Failure::Duplicates(RunError::Io { .. })
+                | Failure::Index(IndexError::Runs(RunError::Io { .. }))
+        )
     }
 
     pub(crate) fn other(what: &str, why: impl std::fmt::Display) -> Failure {
@@ -138,10 +166,12 @@ pub(crate) struct Shared {
     pub(crate) pool: Pool,
     pub(crate) progress: Counters,
     pub(crate) reader: crate::read::Reader,
-    /// What lookups are answered from.
-    pub(crate) served: Served,
     /// The witnesses, if there are any to be asked.
     pub(crate) panel: Option<Panel>,
+    /// The anchors of its index, if it has one.
+    pub(crate) anchors: Option<Arc<Anchors>>,
+    /// What lookups are answered from.
+    pub(crate) served: Served,
     /// Why the log has stopped; whoever supervises it watches this.
     pub(crate) failure: watch::Sender<Option<Arc<str>>>,
 }
