@@ -6,7 +6,7 @@
 
 pub mod list;
 
-use glasslog_core::{checkpoint::CheckpointError, note::MAX_NOTE_BYTES, proof::MAX_EXTRA_BYTES};
+use glasslog_core::{checkpoint::CheckpointError, note::MAX_NOTE_BYTES};
 use glasslog_vindex::{
     FileError, Key, KindError, Lookup, LookupError, MAX_NAME_BYTES, MapFunction, Question, VerifiedLookup,
     lookup::MAX_TAIL_BYTES,
@@ -22,9 +22,6 @@ pub const MAX_ENTRIES: u8 = 64;
 
 /// The longest answer, in bytes: a full tail and 1 MiB of entries with their proofs in base64, and a checkpoint.
 pub const MAX_ANSWER_BYTES: usize = (MAX_TAIL_BYTES + 2 * 1024 * 1024) / 3 * 4 + MAX_NOTE_BYTES;
-
-/// The longest proof file that anybody could have written, in bytes.
-pub const MAX_FILE_BYTES: usize = MAX_EXTRA_BYTES / 3 * 4 + MAX_NOTE_BYTES + 64 * 1024;
 
 /// The longest path that is asked for, in bytes: longer names are asked for by their key.
 const MAX_PATH_BYTES: usize = 2048;

@@ -23,9 +23,10 @@ impl Pins {
     /// A policy. If `log_keys` are given too, only they are accepted: the policy then says no more than which witnesses.
     #[must_use]
     pub fn of_policy(policy: Policy, log_keys: &[VerifierKey]) -> Pins {
-        let own = || policy.logs().iter().map(|log| log.key.clone()).collect();
-        let log_keys = if log_keys.is_empty() { own() } else { log_keys.to_vec() };
-        Pins { log_keys, policy }
+        if !log_keys.is_empty() {
+            return Pins { log_keys: log_keys.to_vec(), policy: policy.for_logs(log_keys) };
+        }
+        Pins { log_keys: policy.logs().iter().map(|log| log.key.clone()).collect(), policy }
     }
 
     /// Whether any log at all is accepted.
@@ -42,7 +43,7 @@ impl Pins {
         self.log_keys.iter().all(|key| key.name() == first).then_some(first)
     }
 
-    /// The keys of the log `origin`.
+    /// The pinned keys of the log `origin`.
     #[must_use]
     pub fn log_keys(&self, origin: &str) -> Vec<VerifierKey> {
         self.log_keys.iter().filter(|key| key.name() == origin).cloned().collect()
@@ -70,6 +71,6 @@ impl Pins {
             // that could sign under a fresh one would never be compared with its past.
             return Err(CheckpointError::UnknownLog(origin.into_owned()));
         }
-        VerifiedCheckpoint::open_with_witnesses(note, &origin, &keys, &self.policy.witness_keys())
+        VerifiedCheckpoint::open_with_witnesses(note, &origin, &keys, &self.policy.cosigner_keys(&origin))
     }
 }

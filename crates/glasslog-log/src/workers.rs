@@ -1,7 +1,7 @@
 //! The threads of a log: started together, watched, and stopped in order.
 
 use std::{
-    sync::{Arc, mpsc},
+    sync::{Arc, Weak, mpsc},
     thread::{self, JoinHandle},
     time::Instant,
 };
@@ -11,8 +11,9 @@ use glasslog_store::duplicates::Recent;
 use tokio::sync::watch;
 
 use crate::{
-    Failure,
+    Failure, anchors,
     housekeeping::{Chore, Housekeeper},
+    indexer::IndexWorkers,
     integrate::Integrator,
     latest::Duplicates,
     pool::Pool,
@@ -21,6 +22,7 @@ use crate::{
     read::Reader,
     recover::{Recovered, recover},
     sequence::Sequencer,
+    served::Served,
     shared::{Counters, LogConfig, Shared, Stores, chain},
     witnesses::{Panel, Witnessing},
 };
@@ -31,6 +33,7 @@ pub struct Workers {
     sequencer: Worker<Recent>,
     publisher: Worker<()>,
     housekeeper: Worker<()>,
+    index: Option<IndexWorkers>,
     chores: mpsc::Sender<Chore>,
     /// Why the log has stopped by itself.
     failed: watch::Receiver<Option<Arc<str>>>,
@@ -55,9 +58,13 @@ pub(crate) fn start(
 ) -> Result<(Arc<Shared>, Workers), Failure> {
     let start_unconfirmed = witnessing.as_ref().is_some_and(|witnessing| witnessing.start_unconfirmed);
     let Recovered { view, public, edge, recent, backlog_bytes } = recover(&config, &stores)?;
+    let (ready, cuts) = anchors::start::open(&config, &stores, &view)?;
     let epoch = stores.state.lease(&format!("pid {}", std::process::id()))?;
+    if ready.is_none() {
+        anchors::start::fill_what_is_left(&config, &stores, &view, epoch)?;
+    }
     let (chores, chores_to_do) = mpsc::channel();
-    let log = Arc::new(Shared {
+    let log = Arc::new_cyclic(|log: &Weak<Shared>| Shared {
         duplicates: Duplicates::new(stores.duplicates, Arc::clone(&stores.objects), chores.clone()),
         pool: Pool::new(config.pool_max_bytes, config.batch_max_age, config.batch_max_size),
         progress: Counters::default(),
@@ -66,6 +73,8 @@ pub(crate) fn start(
         state: stores.state,
         failure: watch::Sender::new(None),
         panel: witnessing.map(Panel::new),
+        anchors: ready.as_ref().map(|ready| Arc::clone(&ready.anchors)),
+        served: Served::new(config.index.as_ref(), Weak::clone(log)),
         config,
     });
     log.progress.start_at(view.head, edge.size(), backlog_bytes);
@@ -80,6 +89,7 @@ pub(crate) fn start(
         due_at: Instant::now(),
         quorum: Quorum::after(public.as_ref(), &log.config.origin),
         public,
+        cuts,
         chores: chores.clone(),
         log: Arc::clone(&log),
     };
@@ -92,6 +102,7 @@ pub(crate) fn start(
         sequencer: spawn("sequencer", &log, move || sequencer.run())?,
         publisher: spawn("publisher", &log, move || publisher.run())?,
         housekeeper: spawn("housekeeper", &log, move || housekeeper.run())?,
+        index: ready.map(|ready| IndexWorkers::start(&log, ready)).transpose()?,
         chores,
         failed: log.failure.subscribe(),
         log: Arc::clone(&log),
@@ -123,13 +134,14 @@ impl Workers {
         if let Some(panel) = &self.log.panel {
             panel.end();
         }
+        let indexed = self.index.map_or(Some(()), |index| index.stop(&self.log));
         self.log.duplicates.cancel_merges();
         let _it_has_ended = self.chores.send(Chore::End);
         let kept = join(self.housekeeper);
         let stopped =
             Stopped { recorded: self.log.progress.recorded(), published: self.log.progress.published() };
-        match (self.failed.borrow().clone(), recent, published, kept) {
-            (None, Some(recent), Some(()), Some(())) => {
+        match (self.failed.borrow().clone(), recent, published, indexed, kept) {
+            (None, Some(recent), Some(()), Some(()), Some(())) => {
                 close(&self.log, recent, stopped.recorded).map_err(|why| Arc::<str>::from(chain(&why)))?;
                 Ok(stopped)
             }

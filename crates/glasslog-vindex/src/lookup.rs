@@ -331,7 +331,7 @@ impl Lookup {
         now: u64,
     ) -> Result<(VerifiedCheckpoint, Evaluation), LookupError> {
         let log_keys = pinned.policy.log_keys(pinned.origin);
-        let witnesses = pinned.policy.witness_keys();
+        let witnesses = pinned.policy.cosigner_keys(pinned.origin);
         let note = self.checkpoint.as_bytes();
         let checkpoint = VerifiedCheckpoint::open_with_witnesses(note, pinned.origin, &log_keys, &witnesses)?;
         let evaluation = pinned.policy.evaluate(checkpoint.cosignatures(), now);

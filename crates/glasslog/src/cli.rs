@@ -7,7 +7,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
 use crate::{
     bench, config, demo,
     exit::{Exit, Failed, OrExit, Outcome},
-    fsck, ingest, keys, log_stanza, lookup,
+    fsck, index, ingest, keys, log_stanza, lookup,
     output::{Colour, Output},
     prove, recover, serve,
     settings::{layers, values},
@@ -108,6 +108,9 @@ pub enum Command {
     Prove(prove::ProveArgs),
     /// Recompute a whole log and name the first difference
     Fsck(fsck::FsckArgs),
+    /// The verifiable index of a log
+    #[command(subcommand)]
+    Index(index::IndexCommand),
     /// Load a log, wait for publication, and check that nothing is lost
     Bench(bench::BenchArgs),
     /// Bring back a log whose state is lost or behind what was published
@@ -170,6 +173,7 @@ fn dispatch(command: Command, out: &Output) -> Outcome {
             Command::Lookup(args) => lookup::run(args, out).await,
             Command::Prove(args) => prove::run(args, out).await,
             Command::Fsck(args) => fsck::run(args, out).await,
+            Command::Index(command) => index::run(command, out).await,
             Command::Bench(args) => bench::run(args, out).await,
             Command::Recover(args) => recover::run(args, out).await,
             Command::Key(command) => keys::run(command, out),
@@ -233,6 +237,8 @@ mod tests {
             "prove --kind path KEY -o F.tlog-proof",
             "prove --index 7 -o F.tlog-proof",
             "fsck http://127.0.0.1:2025",
+            "index check http://127.0.0.1:2025",
+            "index check D --map-fn json-field:name --work-dir W --resume -o F",
             "bench http://127.0.0.1:2025",
             "recover D",
             "key new example.org/log",

@@ -13,6 +13,7 @@ pub mod exit;
 pub mod fetch;
 pub mod fsck;
 mod ground;
+pub mod index;
 pub mod ingest;
 pub mod keys;
 pub mod log_dir;

@@ -7,7 +7,7 @@ mod misbehaviour;
 use std::{fs::File, io::Read, path::Path};
 
 use anyhow::Context;
-use glasslog_client::lookup::MAX_FILE_BYTES;
+use glasslog_core::proof::MAX_PROOF_BYTES;
 use glasslog_core::proof::TlogProof;
 
 use super::ProofArgs;
@@ -27,7 +27,7 @@ const MISBEHAVIOUR: &[u8] = b"VIM1";
 pub(super) fn run(args: &ProofArgs, out: &Output) -> Outcome {
     let target = Target::of(&args.log)?;
     let pins = target.pins()?;
-    let file = read(&args.file, MAX_FILE_BYTES)?;
+    let file = read(&args.file, MAX_PROOF_BYTES)?;
     let proof = TlogProof::parse(&file)
         .with_context(|| format!("{} is no tlog-proof", args.file.display()))
         .or_exit(Exit::OwnFailure)?;
