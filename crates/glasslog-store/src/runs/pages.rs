@@ -198,7 +198,8 @@ pub struct PageWriter {
     crc: TailCrc,
     buffer: Vec<u8>,
     written: u64,
-    unsynced: usize,
+    /// Bytes written since the last sync; `None` if there is to be none.
+    unsynced: Option<usize>,
 }
 
 impl PageWriter {
@@ -208,6 +209,19 @@ impl PageWriter {
     ///
     /// [`RunError::Full`], [`RunError::Io`].
     pub fn create(disk: &dyn Disk, dir: &Path) -> Result<PageWriter, RunError> {
+        PageWriter::new(disk, dir, Some(0))
+    }
+
+    /// The same for a file that this process alone reads and removes again: it is never synced.
+    ///
+    /// # Errors
+    ///
+    /// As [`PageWriter::create`].
+    pub fn create_unsynced(disk: &dyn Disk, dir: &Path) -> Result<PageWriter, RunError> {
+        PageWriter::new(disk, dir, None)
+    }
+
+    fn new(disk: &dyn Disk, dir: &Path, unsynced: Option<usize>) -> Result<PageWriter, RunError> {
         let id = getrandom::u64()
             .map(RunId)
             .map_err(|error| RunError::io(dir, io::Error::other(error.to_string())))?;
@@ -221,7 +235,7 @@ impl PageWriter {
             crc: TailCrc::new(id),
             buffer: Vec::with_capacity(WRITE_BYTES + PAGE_BYTES),
             written: 0,
-            unsynced: 0,
+            unsynced,
         })
     }
 
@@ -284,7 +298,7 @@ impl PageWriter {
         self.flush().map(drop)
     }
 
-    /// Makes the content durable (its name is when the directory is synced); the checksum of the tail comes with it.
+    /// Makes the content durable (its name is when the directory is synced), unless it is not to be; the checksum of the tail comes with it.
     ///
     /// # Errors
     ///
@@ -293,7 +307,9 @@ impl PageWriter {
         if !self.buffer.is_empty() {
             self.flush()?;
         }
-        self.file.sync().map_err(|source| RunError::unsynced(&self.path, source))?;
+        if self.unsynced.is_some() {
+            self.file.sync().map_err(|source| RunError::unsynced(&self.path, source))?;
+        }
         let file = PageFile { id: self.id, path: self.path, file: self.file, pages: self.pages };
         Ok((file, self.crc.finish()))
     }
@@ -302,12 +318,14 @@ impl PageWriter {
         let wrote = self.file.write_all_at(&self.buffer, self.written);
         wrote.map_err(|source| RunError::unused(&self.path, source))?;
         self.written += self.buffer.len() as u64;
-        self.unsynced += self.buffer.len();
+        let flushed = self.buffer.len();
         self.buffer.clear();
-        if self.unsynced < SYNC_BYTES {
+        let Some(unsynced) = &mut self.unsynced else { return Ok(false) };
+        *unsynced += flushed;
+        if *unsynced < SYNC_BYTES {
             return Ok(false);
         }
-        self.unsynced = 0;
+        *unsynced = 0;
         self.file.sync().map_err(|source| RunError::unsynced(&self.path, source))?;
         Ok(true)
     }
