@@ -79,7 +79,6 @@ impl Bulk<'_> {
             return Err(IndexError::Gap { next: self.next, given: index });
         }
         self.part.extend(keys.iter().map(|key| (*key, index.0)));
-        self.postings += keys.len() as u64;
         self.next = TreeSize(index.0 + 1);
         if self.part.len() < PART { Ok(()) } else { self.end_part() }
     }
@@ -119,6 +118,8 @@ impl Bulk<'_> {
             return Ok(());
         }
         self.part.sort_unstable();
+        self.part.dedup();
+        self.postings += self.part.len() as u64;
         let part = std::mem::take(&mut self.part);
         let run = self.temporary(|writer| {
             let (mut elements, mut bytes) = (Vec::with_capacity(CHUNK), Vec::new());

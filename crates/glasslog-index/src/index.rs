@@ -353,6 +353,7 @@ impl Index {
             self.tree = open::hash_all(&self.layers(), bits_for(self.keys), &self.shared.dir)?;
         }
         self.pending.sort_unstable();
+        self.pending.dedup();
         let update = update(&self.layers(), &self.tree, &self.pending)?;
         self.tree.set(&update.hashes);
         self.keys += update.new_keys;
