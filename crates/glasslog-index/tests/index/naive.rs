@@ -41,6 +41,10 @@ impl Naive {
 }
 
 impl State {
+    pub(crate) fn pairs(&self) -> &[(Key, Value)] {
+        &self.pairs
+    }
+
     pub(crate) fn root(&self) -> Hash {
         let mut root = RootBuilder::new();
         self.pairs.iter().for_each(|(key, value)| root.push(*key, value).unwrap());
