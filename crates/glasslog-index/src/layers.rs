@@ -1,6 +1,6 @@
 //! All the layers of an index at one moment: runs on disk under slices in memory.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{cell::Cell, path::PathBuf, sync::Arc};
 
 use glasslog_core::{Hash, LeafIndex, hash::leaf_hash};
 use glasslog_hash::hasher;
@@ -8,6 +8,7 @@ use glasslog_store::runs::RunError;
 use glasslog_vindex::{Key, RootBuilder, Value};
 
 use crate::{
+    place::precedes,
     row::{Head, Row},
     run::Run,
     slice::Slice,
@@ -87,7 +88,7 @@ impl Layers {
                 }
             }
         }
-        if !rows.is_sorted_by(|(one, ..), (other, ..)| one < other) {
+        if !rows.is_sorted_by(|(one, ..), (other, ..)| precedes(one, other)) {
             rows.sort_by_key(|(key, ..)| *key);
             // Of those with one key the last is the newest: turned round, it is the one that stays.
             rows.reverse();
@@ -154,7 +155,25 @@ impl Page {
     }
 }
 
+thread_local! {
+    /// A question needs some ten buffers: allocating them took a fifth of its time, and made threads wait for one another.
+    static BUCKET: Cell<Option<Bucket>> = const { Cell::new(None) };
+}
+
+/// Rows that a thread keeps room for; a crowded bucket's room is given back.
+const ROOM: usize = 1024;
+
 impl Bucket {
+    /// Does something with the bucket of this thread.
+    pub(crate) fn with<T>(use_it: impl FnOnce(&mut Bucket) -> T) -> T {
+        let mut bucket = BUCKET.take().unwrap_or_default();
+        let result = use_it(&mut bucket);
+        if bucket.rows.capacity() <= ROOM {
+            BUCKET.set(Some(bucket));
+        }
+        result
+    }
+
     /// Its keys with the hashes of their trie leaves.
     pub(crate) fn leaves(&self) -> &[(Key, Hash)] {
         &self.leaves
@@ -181,7 +200,7 @@ impl Bucket {
 
     /// Hashes all rows; `None` if one of them is no list.
     fn hash(&mut self) -> Option<()> {
-        self.hashing = Hashing { messages: std::mem::take(&mut self.hashing.messages), ..Hashing::default() };
+        self.hashing.clear();
         self.values.clear();
         self.leaves.clear();
         for (_, start, length) in &self.rows {
@@ -203,6 +222,12 @@ pub(crate) fn root_of(leaves: &[(Key, Hash)]) -> Option<Hash> {
 }
 
 impl Hashing {
+    /// Forgets values that were noted and not completed.
+    pub(crate) fn clear(&mut self) {
+        self.singles.clear();
+        self.elements.clear();
+    }
+
     /// Appends the value of a list. Most lists are of one, and those are hashed together later.
     pub(crate) fn note(&mut self, head: &Head<'_>, values: &mut Vec<Value>) -> Option<()> {
         let value = match head.elements() {
@@ -223,8 +248,7 @@ impl Hashing {
         for (at, hash) in self.singles.iter().zip(&self.hashes) {
             values.get_mut(*at)?.root = *hash;
         }
-        self.singles.clear();
-        self.elements.clear();
+        self.clear();
         Some(())
     }
 

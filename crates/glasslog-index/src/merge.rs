@@ -9,7 +9,7 @@ use glasslog_store::runs::RunError;
 use glasslog_vindex::Key;
 
 use crate::{
-    row::{CHUNK, Row, put_posting, take_posting},
+    row::{CHUNK, Place, Row, in_order, put_posting, take_posting},
     run::{Kind, Run, RunCursor},
     slice::Slice,
 };
@@ -52,7 +52,7 @@ impl Cursor {
 pub(crate) struct Merged {
     cursors: Vec<Cursor>,
     /// The place of each cursor's row.
-    places: Vec<Option<(Key, u64)>>,
+    places: Vec<Option<Place>>,
     least: Option<usize>,
 }
 
@@ -101,12 +101,12 @@ impl Merged {
 
     /// The count is small: looking at each is as fast as a heap.
     fn find(&mut self) {
-        let mut least: Option<(usize, (Key, u64))> = None;
+        let mut least: Option<(usize, &Place)> = None;
         for (at, place) in self.places.iter().enumerate() {
             if let Some(place) = place
-                && least.is_none_or(|(_, other)| *place <= other)
+                && least.is_none_or(|(_, other)| !in_order(other, place))
             {
-                least = Some((at, *place));
+                least = Some((at, place));
             }
         }
         self.least = least.map(|(at, _)| at);

@@ -54,8 +54,18 @@ impl Revision {
         let Some((number, above)) = self.tree.descend(key) else {
             return Ok(Proof::Absent(Absence::EmptyTrie));
         };
-        let mut bucket = Bucket::default();
-        self.layers.read_unchecked(&self.tree, number, &mut bucket)?;
+        Bucket::with(|bucket| self.prove_in(number, above, key, bucket))
+    }
+
+    /// The proof for `key` in a bucket, below the steps `above` it.
+    fn prove_in(
+        &self,
+        number: usize,
+        above: Vec<Step>,
+        key: &Key,
+        bucket: &mut Bucket,
+    ) -> Result<Proof, IndexError> {
+        self.layers.read_unchecked(&self.tree, number, bucket)?;
         let without_hash = || self.layers.corrupt(number, "does not have its hash");
         let (at, mut steps) = path(bucket.leaves(), key).ok_or_else(without_hash)?;
         let (found, hash) = *bucket.leaves().get(at).ok_or_else(without_hash)?;
@@ -105,9 +115,10 @@ impl Revision {
         key: &Key,
         ask: impl FnOnce(&Head<'_>) -> Result<T, IndexError>,
     ) -> Result<Option<T>, IndexError> {
-        let mut bucket = Bucket::default();
-        self.layers.read(&self.tree, cell(key, self.tree.bits()), &mut bucket)?;
-        bucket.find(key).ok().and_then(|at| bucket.head(at)).map(|head| ask(&head)).transpose()
+        Bucket::with(|bucket| {
+            self.layers.read(&self.tree, cell(key, self.tree.bits()), bucket)?;
+            bucket.find(key).ok().and_then(|at| bucket.head(at)).map(|head| ask(&head)).transpose()
+        })
     }
 
     /// The elements in `[start, end)` of a list that has at least `end`.

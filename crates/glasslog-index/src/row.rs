@@ -14,10 +14,20 @@
 use glasslog_core::{Hash, LeafIndex, TreeSize, merkle::CompactRange};
 use glasslog_vindex::{Key, List, Value};
 
+use crate::place::precedes;
+
 /// Lists of so many elements stand in their head.
 pub(crate) const INLINE: usize = 8;
 /// The most elements of a posting row.
 pub(crate) const CHUNK: usize = 256;
+
+/// Where a row belongs among those of its kind.
+pub(crate) type Place = (Key, u64);
+
+/// Whether a row at `one` comes before a row at `other`.
+pub(crate) fn in_order(one: &Place, other: &Place) -> bool {
+    precedes(&one.0, &other.0) || (one.0 == other.0 && one.1 < other.1)
+}
 
 /// A row of either kind: `start` of a head is 0.
 #[derive(Clone, Copy)]
@@ -28,7 +38,7 @@ pub(crate) struct Row<'a> {
 }
 
 impl Row<'_> {
-    pub(crate) fn place(&self) -> (Key, u64) {
+    pub(crate) fn place(&self) -> Place {
         (self.key, self.start)
     }
 }

@@ -21,7 +21,7 @@ use glasslog_vindex::Key;
 
 use crate::{
     place::{prefix, range_of},
-    row::{Head, Row, posting_length},
+    row::{Head, Place, Row, in_order, posting_length},
 };
 
 /// Pages read at once, at most.
@@ -64,7 +64,7 @@ pub(crate) struct Run {
     pub(crate) meta: RunMeta,
     pub(crate) file: PageFile,
     head_prefixes: Vec<u64>,
-    posting_places: Vec<(Key, u64)>,
+    posting_places: Vec<Place>,
 }
 
 /// The bucket hashes in a tail.
@@ -189,7 +189,7 @@ impl Run {
             if before.is_none() && !self.begins(kind, number, &row) {
                 return Err(corrupt("does not begin with its key"));
             }
-            if before.is_some_and(|before| before >= row.place()) {
+            if before.is_some_and(|before| !in_order(&before, &row.place())) {
                 return Err(corrupt("is out of order"));
             }
             before = Some(row.place());
@@ -232,7 +232,7 @@ fn take_row<'a>(kind: Kind, rest: &mut &'a [u8]) -> Option<Row<'a>> {
     Some(Row { key: Key(*key), start, bytes })
 }
 
-fn place_of(bytes: &[u8; 40]) -> (Key, u64) {
+fn place_of(bytes: &[u8; 40]) -> Place {
     let (mut key, mut start) = ([0; 32], [0; 8]);
     key.copy_from_slice(&bytes[..32]);
     start.copy_from_slice(&bytes[32..]);
@@ -258,7 +258,7 @@ pub(crate) struct RunCursor {
     places: Vec<(u32, u16)>,
     at: usize,
     rows_seen: u64,
-    last: Option<(Key, u64)>,
+    last: Option<Place>,
 }
 
 impl RunCursor {
@@ -311,7 +311,7 @@ impl RunCursor {
             let mut ordered = true;
             self.run.page(self.kind, number, page, |row| {
                 let length = prefix_bytes + row.bytes.len();
-                ordered &= last.is_none_or(|last| last < row.place());
+                ordered &= last.is_none_or(|last| in_order(&last, &row.place()));
                 last = Some(row.place());
                 places.push((
                     u32::try_from(start).unwrap_or(u32::MAX),
@@ -352,7 +352,7 @@ pub(crate) struct RunWriter {
     heads: u64,
     postings: u64,
     head_prefixes: Vec<u64>,
-    posting_places: Vec<(Key, u64)>,
+    posting_places: Vec<Place>,
 }
 
 impl RunWriter {

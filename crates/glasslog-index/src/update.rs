@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use glasslog_core::Hash;
 use glasslog_store::runs::RunError;
-use glasslog_vindex::Key;
+use glasslog_vindex::{Key, trie::path};
 
 use crate::{
     layers::{Bucket, Layers, leaf, root_of},
     place::cell,
     row::{Head, append, put_posting},
     slice::{Rows, Slice},
-    tree::Tree,
+    tree::{NONE, Tree},
 };
 
 /// What a batch comes to.
@@ -31,6 +31,7 @@ pub(crate) fn update(layers: &Layers, tree: &Tree, batch: &[(Key, u64)]) -> Resu
         bucket: Bucket::default(),
         heads: Rows::default(),
         postings: Rows::default(),
+        new: Vec::new(),
         new_keys: 0,
     };
     let mut hashes = Vec::new();
@@ -48,38 +49,70 @@ struct Work<'a> {
     bucket: Bucket,
     heads: Rows<Key>,
     postings: Rows<(Key, u64)>,
+    new: Vec<u64>,
     new_keys: u64,
 }
 
 impl Work<'_> {
     fn bucket(&mut self, tree: &Tree, number: usize, batch: &[(Key, u64)]) -> Result<Hash, RunError> {
+        let (first, last) = (batch.first().map(|(key, _)| *key), batch.last().map(|(key, _)| *key));
+        if let Some(key) = first.filter(|_| first == last) {
+            return self.one_key(tree, number, &key, batch);
+        }
         self.layers.read(tree, number, &mut self.bucket)?;
-        let wrong = || self.layers.corrupt(number, "holds a list that the new entries do not follow on");
         let mut leaves = Vec::with_capacity(self.bucket.leaves().len() + batch.len());
-        let (mut from, mut new) = (0, Vec::new());
+        let mut from = 0;
         for same in batch.chunk_by(|(one, _), (other, _)| one == other) {
             let Some((key, _)) = same.first() else { continue };
-            new.clear();
-            new.extend(same.iter().map(|(_, index)| *index));
-            let (before, old) = match self.bucket.find(key) {
-                Ok(at) => (at, self.bucket.head(at)),
-                Err(at) => (at, None),
-            };
+            let found = self.bucket.find(key);
+            let before = found.unwrap_or_else(|at| at);
             leaves.extend_from_slice(self.bucket.leaves().get(from..before).unwrap_or_default());
-            from = before + usize::from(old.is_some());
-            self.new_keys += u64::from(old.is_none());
-            let postings = &mut self.postings;
-            let mut ascends = true;
-            let appended = self.heads.push(*key, |out| {
-                append(old.as_ref(), &new, out, |start, elements| {
-                    ascends &= postings.push((*key, start), |out| put_posting(out, elements)).is_some();
-                })
-            });
-            appended.filter(|()| ascends).ok_or_else(wrong)?;
-            let value = Head::decode(self.heads.bytes(self.heads.len() - 1)).and_then(|head| head.value());
-            leaves.push((*key, leaf(key, &value.ok_or_else(wrong)?)));
+            from = before + usize::from(found.is_ok());
+            leaves.push((*key, self.append(number, key, same)?));
         }
         leaves.extend_from_slice(self.bucket.leaves().get(from..).unwrap_or_default());
-        root_of(&leaves).ok_or_else(wrong)
+        root_of(&leaves).ok_or_else(|| self.wrong(number))
+    }
+
+    /// The ordinary case among many buckets: one way down the bucket's trie gives its old hash, and the new one.
+    fn one_key(
+        &mut self,
+        tree: &Tree,
+        number: usize,
+        key: &Key,
+        batch: &[(Key, u64)],
+    ) -> Result<Hash, RunError> {
+        self.layers.read_unchecked(tree, number, &mut self.bucket)?;
+        let reached = path(self.bucket.leaves(), key);
+        let reached = reached.and_then(|(at, steps)| Some((*self.bucket.leaves().get(at)?, steps)));
+        let old = reached.as_ref().map_or(NONE, |((found, hash), steps)| steps.root(found, *hash));
+        if old != tree.bucket(number) {
+            return Err(self.layers.corrupt(number, "does not have its hash"));
+        }
+        let hash = self.append(number, key, batch)?;
+        let Some(((found, beside), steps)) = reached else { return Ok(hash) };
+        Ok(steps.root_with(&found, beside, key, hash))
+    }
+
+    /// Appends to the list of `key` in the bucket that was read; gives its new leaf.
+    fn append(&mut self, number: usize, key: &Key, batch: &[(Key, u64)]) -> Result<Hash, RunError> {
+        self.new.clear();
+        self.new.extend(batch.iter().map(|(_, index)| *index));
+        let old = self.bucket.find(key).ok().and_then(|at| self.bucket.head(at));
+        self.new_keys += u64::from(old.is_none());
+        let Work { heads, postings, new, .. } = self;
+        let mut ascends = true;
+        let appended = heads.push(*key, |out| {
+            append(old.as_ref(), new, out, |start, elements| {
+                ascends &= postings.push((*key, start), |out| put_posting(out, elements)).is_some();
+            })
+        });
+        let head = appended.filter(|()| ascends).and_then(|()| Head::decode(heads.bytes(heads.len() - 1)));
+        let value = head.and_then(|head| head.value()).ok_or_else(|| self.wrong(number))?;
+        Ok(leaf(key, &value))
+    }
+
+    fn wrong(&self, number: usize) -> RunError {
+        self.layers.corrupt(number, "holds a list that the new entries do not follow on")
     }
 }

@@ -83,14 +83,30 @@ impl Steps {
     /// The root, if the leaf of `key` has the hash `hash`.
     #[must_use]
     pub fn root(&self, key: &Key, hash: Hash) -> Hash {
-        self.0.iter().fold(hash, |hash, step| {
-            if key.bit(step.bit) {
-                inner(step.bit, &step.sibling, &hash)
-            } else {
-                inner(step.bit, &hash, &step.sibling)
-            }
-        })
+        climb(&self.0, key, hash)
     }
+
+    /// The root once `key` has a leaf of the hash `hash`, if these are the steps from where the way of its bits ended so far: at the
+    /// leaf of `found`, which has the hash `beside`.
+    #[must_use]
+    pub fn root_with(&self, found: &Key, beside: Hash, key: &Key, hash: Hash) -> Hash {
+        let Some(bit) = found.first_difference(key) else { return self.root(key, hash) };
+        let (below, above) = self.0.split_at(self.0.partition_point(|step| step.bit > bit));
+        // Both sides agree on every bit that a step above is of.
+        let there = Step { bit, sibling: climb(below, found, beside) };
+        climb(above, key, climb(&[there], key, hash))
+    }
+}
+
+/// The hash above the last of `steps`, from the leaf of `key`.
+fn climb(steps: &[Step], key: &Key, hash: Hash) -> Hash {
+    steps.iter().fold(hash, |hash, step| {
+        if key.bit(step.bit) {
+            inner(step.bit, &step.sibling, &hash)
+        } else {
+            inner(step.bit, &hash, &step.sibling)
+        }
+    })
 }
 
 /// That a key has a value.
