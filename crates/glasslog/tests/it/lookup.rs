@@ -386,6 +386,37 @@ fn lies_are_refused_by_every_command() {
     }
 }
 
+/// A policy of several logs does not say which one is asked: whatever the way, another could answer in its place.
+#[test]
+fn another_log_of_the_policy_answers_nothing() {
+    let mut other = Log::named("log.example/other", 9, &Conda1Map);
+    other.push(record("a-1-0.conda", 'a', "MIT"));
+    let (asked, _) = log_of(&[]);
+    let home = home_of(&asked);
+    let home = home.path();
+    let policy = format!("{}log {}\n", asked.policy(), other.vkey());
+    write(home, "policy", policy.as_bytes());
+    let server = answering(&other, 1, Reply::missing());
+    let search = &["--search"][..];
+    for way in [&[][..], search, &["--index", "0"]] {
+        let (code, report, stderr) = verify(home, &server.url, 'a', "MIT", way);
+        let told = stderr.contains("several logs are pinned");
+        assert_eq!((code, report, told), (64, Value::Null, true), "{way:?}: {stderr}");
+        let vkey = asked.vkey().to_string();
+        let (code, report, stderr) =
+            verify(home, &server.url, 'a', "MIT", &[way, &["--vkey", &vkey]].concat());
+        assert_eq!((code, report), (4, Value::Null), "{way:?}: {stderr}");
+    }
+    let (code, _, stderr) = ask(home, &server.url, &["prove", "--index", "0", "-o", "p"]);
+    assert_eq!((code, home.join("p").exists()), (64, false), "{stderr}");
+    let vkey = other.vkey().to_string();
+    assert_eq!(
+        verify(home, &server.url, 'a', "MIT", &["--search", "--vkey", &vkey]).0,
+        0,
+        "the one that is named"
+    );
+}
+
 /// An index that is wrong and anchored all the same: a client cannot see what it omits, and does see what does not belong.
 #[test]
 fn an_index_that_lists_something_else_gives_no_verdict() {
