@@ -13,7 +13,7 @@ use glasslog_client::{
 use glasslog_conda::Conda1Map;
 use glasslog_vindex::{JsonField, Key, MapFunction};
 
-pub(crate) use ask::{Asking, Believed};
+pub(crate) use ask::{Asking, Believed, heed_disavowals};
 pub(crate) use told::{Told, question_text};
 
 use crate::{

@@ -807,17 +807,31 @@ fn misbehaviour_is_told_when_it_is_proven() {
     assert_eq!(check(&[]).0, 5);
 }
 
-/// A disavowal is never passed over in silence.
+/// A disavowal is never passed over in silence, and what the log itself calls wrong is no ground for a verdict.
 #[test]
-fn disavowed_anchors_are_reported() {
-    let (mut log, at) = log_of(&[record("a-1-0.conda", 'a', "MIT")]);
-    log.push(glasslog_core::anchor::disavow(&[LeafIndex(1)]));
-    let home = home_of(&log);
-    let shown = Shown::all(&log, at);
-    let server = honest(log, shown);
-    let (code, report, stderr) = ask(home.path(), &server.url, &["lookup", PATH]);
-    assert_eq!((code, &report["disavowals"]), (0, &serde_json::json!([2])));
-    assert!(stderr.contains("disavows"), "{stderr}");
-    let (_, _, stderr) = verify(home.path(), &server.url, 'a', "MIT", &[]);
-    assert!(stderr.contains("disavows"), "{stderr}");
+fn disavowed_anchors_are_reported_and_not_rested_on() {
+    for (disavowed, is_ours) in [(0, false), (1, true)] {
+        let (mut log, at) = log_of(&[record("a-1-0.conda", 'a', "MIT")]);
+        log.push(glasslog_core::anchor::disavow(&[LeafIndex(disavowed)]));
+        let home = home_of(&log);
+        let file = log.lookup(&question("path", PATH), 3, at, LIST, 64, Some(now())).to_text();
+        write(home.path(), "d.tlog-proof", file.as_bytes());
+        let shown = Shown::all(&log, at);
+        let server = honest(log, shown);
+        let offline = run(home.path(), &["verify", "proof", "d.tlog-proof", "--policy", "policy", "--json"]);
+        let document = serde_json::from_str(&offline.1).unwrap_or(Value::Null);
+        for (code, report, stderr) in [
+            ask(home.path(), &server.url, &["lookup", PATH]),
+            verify(home.path(), &server.url, 'a', "MIT", &[]),
+            ask(home.path(), &server.url, &["prove", PATH, "-o", "p.tlog-proof"]),
+            (offline.0, document, offline.2),
+        ] {
+            assert!(stderr.contains("by its entry 2 the log disavows"), "{stderr}");
+            assert_eq!((code, report.is_null()), if is_ours { (4, true) } else { (0, false) }, "{stderr}");
+            if !is_ours && !report["disavowals"].is_null() {
+                assert_eq!(report["disavowals"], serde_json::json!([2]));
+            }
+        }
+        assert_eq!(home.path().join("p.tlog-proof").exists(), !is_ours);
+    }
 }
