@@ -574,25 +574,29 @@ fn a_record_is_judged_by_its_proven_history() {
     }
 }
 
+fn day(seconds: u64) -> String {
+    let time = jiff::Timestamp::from_second(i64::try_from(seconds).unwrap()).unwrap();
+    time.to_string().split('T').next().unwrap().to_owned()
+}
+
+fn snapshot(date: &str, subdir: &str) -> String {
+    format!(
+        r#"{{"count":1,"date":"{date}","digest":"{}","eco":"conda","profile":"conda-repodata-1","repo":"mine","source":"json","subdir":"{subdir}","type":"snapshot","v":1}}"#,
+        "0".repeat(64)
+    )
+}
+
 /// FORMATS §5: fresh cosignatures on old content.
 #[test]
 fn content_can_be_asked_to_be_new() {
-    let day = |seconds: u64| {
-        let time = jiff::Timestamp::from_second(i64::try_from(seconds).unwrap()).unwrap();
-        time.to_string().split('T').next().unwrap().to_owned()
-    };
-    let snapshot = |date: &str, subdir: &str| {
-        format!(
-            r#"{{"count":1,"date":"{date}","digest":"{}","eco":"conda","profile":"conda-repodata-1","repo":"mine","source":"json","subdir":"{subdir}","type":"snapshot","v":1}}"#,
-            "0".repeat(64)
-        )
-    };
     let (today, before) = (day(now()), day(now() - 5 * 86_400));
     let ours = || record("a-1-0.conda", 'a', "MIT");
     for (entries, stale) in [
         (vec![ours(), snapshot(&before, "noarch"), snapshot(&today, "noarch")], false),
         (vec![snapshot(&before, "noarch"), ours(), snapshot(&today, "linux-64")], true),
         (vec![ours()], true),
+        // A log writes what day it likes: one of the future would be new for ever.
+        (vec![ours(), snapshot("9999-12-31", "noarch")], true),
     ] {
         let (log, at) = log_of(&entries);
         let home = home_of(&log);
@@ -623,6 +627,29 @@ fn content_can_be_asked_to_be_new() {
         assert_eq!(run(home.path(), &["lookup", PATH, "--log", "l"]).0, 4, "another index than is pinned");
         assert_eq!(run(home.path(), &["lookup", PATH, "--log", "l", "--map-fn", "conda-1"]).0, 0);
     }
+}
+
+/// What is said of a record is no older than the snapshot that makes its log's content new.
+#[test]
+fn new_content_does_not_vouch_for_an_older_tree() {
+    let (mut log, at) = log_of(&[record("a-1-0.conda", 'a', "MIT")]);
+    log.push(record("a-1-0.conda", 'e', "MIT"));
+    log.push(snapshot(&day(now()), "noarch"));
+    let newer = log.anchor();
+    let home = home_of(&log);
+    let files = log.files(log.size(), Some(now()));
+    let server = Fake::start(move |path| match Asked::parse(path) {
+        Some(Asked { question, .. }) => {
+            let of_path = matches!(&question, Question::Name { kind, .. } if kind == "path");
+            let (size, at) = if of_path { (2, at) } else { (log.size(), newer) };
+            Reply::ok(log.lookup(&question, size, at, LIST, 64, Some(now())).to_text())
+        }
+        None => files
+            .get(path.trim_start_matches('/'))
+            .map_or_else(Reply::missing, |file| Reply::ok(file.clone())),
+    });
+    let (code, report, stderr) = verify(home.path(), &server.url, 'a', "MIT", &["--max-content-age", "3d"]);
+    assert_eq!((code, &report["lagging"]), (3, &true.into()), "{report} {stderr}");
 }
 
 /// A history that no answer shows whole: the entries that are left out are read from bundles, the list from pages.
