@@ -515,6 +515,12 @@ fn long_lists_are_read_in_pages_and_truncated_ones_refused() {
         Some(20),
         "those that were not shown are read and proven"
     );
+    // A server shows what it can without the elements before: of a long list, that may be one.
+    let mut copy = Log::new(&Conda1Map);
+    copy.entries.clone_from(&log.entries);
+    let short = honest(copy, Shown { list: 1, ..shown });
+    let (code, found, stderr) = ask(home.path(), &short.url, &[&name[..], &["--entries", "5"]].concat());
+    assert_eq!((code, found["entries"].as_array().map(Vec::len)), (0, Some(5)), "{stderr}");
     let (_, text, _) =
         run(home.path(), &[&name[..], &["--all", "--log-url", &server.url, "--policy", "policy"]].concat());
     assert!(text.contains("indices: 0, 1, 2,"), "{text}");
