@@ -21,7 +21,7 @@ use glasslog_vindex::{Key, Misbehaviour, MisbehaviourProof};
 use crate::{
     forged::{Claimed, Log, MAP_FN, ORIGIN, held},
     naive,
-    support::{Server, home, run, write},
+    support::{Server, home, run, size_of, write},
 };
 
 /// The public files of a log.
@@ -382,4 +382,39 @@ fn a_log_without_an_index_has_nothing_wrong() {
     let (code, stdout, stderr) = run(home.path(), &["index", "check", &server.url]);
     assert_eq!((code, stderr.contains("commits to no index")), (0, true), "{stdout}{stderr}");
     assert!(stderr.contains("no key is pinned"), "{stderr}");
+}
+
+/// The log of a real server, with its own anchors, checked as it grows.
+#[test]
+fn the_anchors_of_a_real_log_are_right() {
+    let home = home();
+    let server = Server::start(home.path(), &["--dir", "log", "--vindex-key-field", "name"]);
+    let mut indexed = 0;
+    for round in 0..3 {
+        for number in 0..20 {
+            let entry = format!("{{\"at\":[{round},{number}],\"name\":\"{}\"}}", number % 7);
+            server.add(entry.as_bytes());
+        }
+        let last = server.add(format!("no JSON {round}").as_bytes());
+        // An anchor ends the checkpoint that covers them.
+        let note = server.wait_for_size(last + 2);
+        let pinned = ["--vkey", &server.vkey, "--map-fn", MAP_FN, "--json"];
+        for target in [server.url.as_str(), "log"] {
+            let args =
+                [&["index", "check", target, "--work-dir", "work", "--resume", "-o", "proof"], &pinned[..]];
+            let (code, stdout, stderr) = run(home.path(), &args.concat());
+            let report: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+            assert_eq!((code, &report["wrong"]), (0, &0.into()), "{stdout}{stderr}");
+            assert!(report["size"].as_u64().unwrap() >= size_of(&note), "{stdout}");
+            let roots = report["anchors"].as_u64().unwrap() - report["void"].as_u64().unwrap();
+            assert!(roots >= indexed, "{stdout}");
+            indexed = roots;
+            assert_eq!(report["unmapped"], round + 1, "{stdout}");
+        }
+    }
+    assert!(indexed > 0, "no anchor had a root");
+    assert!(!home.path().join("proof").exists());
+    let args = ["index", "check", &server.url, "--vkey", &server.vkey];
+    let (code, _, stderr) = run(home.path(), &args);
+    assert_eq!((code, stderr.contains("names conda-1")), (1, true), "{stderr}");
 }
