@@ -319,12 +319,14 @@ fn a_check_goes_on_where_the_last_one_ended() {
         let report: serde_json::Value = serde_json::from_str(&stdout).unwrap_or_default();
         (code, report, stderr)
     };
+    let mut begun_at = 0;
     for round in 1..4 {
         write_files(&dir, &log);
         let (code, report, stderr) = resumed(&[]);
         assert_eq!((code, &report["wrong"]), (1, &1.into()), "round {round}: {report}{stderr}");
         assert_eq!(report["findings"][0]["position"], wrong.0);
-        assert_eq!(report["size"], log.size().0);
+        assert_eq!((&report["size"], &report["begun_at"]), (&log.size().0.into(), &begun_at.into()));
+        begun_at = log.size().0;
         for number in 0..200 * round {
             log.name(&number.to_string());
         }
@@ -341,9 +343,19 @@ fn a_check_goes_on_where_the_last_one_ended() {
     }
     write_files(&dir, &other);
     let (code, report, stderr) = resumed(&[]);
-    // As long as the index is not durable, every check is one of the whole.
-    let from = if report.is_null() { None } else { report["begun_at"].as_u64() };
-    assert!(code == 4 || (code == 0 && from == Some(0)), "{code}: {report}{stderr}");
+    assert_eq!(
+        (code, stderr.contains("does not continue what was audited before")),
+        (4, true),
+        "{report}{stderr}"
+    );
+    // What was found so far is still there.
+    write_files(&dir, &log);
+    assert_eq!(resumed(&[]).0, 1);
+    let smaller = lying(|_| {}).0;
+    write_files(&dir, &smaller);
+    let (code, _, stderr) = resumed(&[]);
+    assert_eq!((code, stderr.contains("it is behind")), (4, true), "{stderr}");
+    write_files(&dir, &other);
     let (code, stdout, stderr) = check(home.path(), "log", &["--work-dir", "work"]);
     assert_eq!((code, stdout.starts_with("right:")), (0, true), "{stdout}{stderr}");
 }
