@@ -126,6 +126,11 @@ impl IndexWorkers {
 impl Indexer {
     /// Feeds the index until the log has ended or stopped.
     fn run(mut self) -> Result<Index, Failure> {
+        if self.at > TreeSize::ZERO
+            && let Ok(revision) = self.index.revision()
+        {
+            self.log.served.hint(revision);
+        }
         loop {
             let seen = self.log.progress.wakes_seen();
             if self.log.progress.stopped().is_some() {
@@ -146,8 +151,8 @@ impl Indexer {
 
     /// Takes in some slots: whether there may be more.
     fn step(&mut self) -> Result<bool, Failure> {
-        let of_readers = self.log.served.take_corruption().map(|why| why.to_string());
-        if let Some(why) = self.anchors.take_corrupt().or(of_readers).or(self.doubt.take()) {
+        let found = self.log.served.take_corruption().map(|why| why.to_string());
+        if let Some(why) = found.or(self.anchors.take_corrupt()).or(self.doubt.take()) {
             self.start_over(why)?;
         }
         self.keep_what_is_recorded()?;

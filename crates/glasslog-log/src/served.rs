@@ -24,7 +24,7 @@ use parking_lot::Mutex;
 pub use pair::{Page, Pair, Wanted};
 
 use crate::{
-    Failure, Log, ReadError,
+    Failure, IndexConfig, Log, ReadError,
     read::{Reader, Signed},
     shared::{Shared, chain},
 };
@@ -105,9 +105,9 @@ struct Known {
 }
 
 impl Served {
-    pub(crate) fn new(map_fn: Option<Arc<dyn MapFunction>>, log: Weak<Shared>) -> Served {
+    pub(crate) fn new(index: Option<&IndexConfig>, log: Weak<Shared>) -> Served {
         Served {
-            map_fn,
+            map_fn: index.map(|index| Arc::clone(&index.map_fn)),
             log,
             pair: ArcSwapOption::empty(),
             hints: ArcSwapOption::empty(),
@@ -272,22 +272,10 @@ impl Known {
 }
 
 impl Log {
-    /// What the verifiable index is of; `None` in a log without one.
-    #[must_use]
-    pub fn map_fn(&self) -> Option<Arc<dyn MapFunction>> {
-        self.shared.served.map_fn.clone()
-    }
-
     /// What lookups are answered from now; `None` while there is nothing, and in a log without an index.
     #[must_use]
     pub fn served(&self) -> Option<Arc<Pair>> {
         self.shared.served.pair.load_full()
-    }
-
-    /// For tests of what is served, of a log whose configuration has a map function and no index.
-    #[doc(hidden)]
-    pub fn anchored(&self, at: LeafIndex, revision: Arc<Revision>) {
-        self.shared.served.anchored(at, revision);
     }
 
     /// What is served of the index, and what is not.

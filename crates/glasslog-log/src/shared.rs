@@ -20,7 +20,6 @@ use glasslog_store::{
     objects::ObjectError,
     runs::RunError,
 };
-use glasslog_vindex::MapFunction;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
@@ -63,17 +62,6 @@ pub struct LogConfig {
     pub refresh_interval: Duration,
     /// Its verifiable index, if it has one, or had.
     pub index: Option<IndexConfig>,
-    /// For tests of what is served: the map function of an index that they feed by hand.
-    #[doc(hidden)]
-    pub map_fn: Option<Arc<dyn MapFunction>>,
-}
-
-impl LogConfig {
-    /// What lookups are by, if there are any.
-    pub(crate) fn served_map_fn(&self) -> Option<Arc<dyn MapFunction>> {
-        let indexed = self.index.as_ref().filter(|index| index.enabled);
-        indexed.map(|index| Arc::clone(&index.map_fn)).or_else(|| self.map_fn.clone())
-    }
 }
 
 /// Where a log keeps things.

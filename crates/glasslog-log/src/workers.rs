@@ -74,7 +74,7 @@ pub(crate) fn start(
         pool: Pool::new(config.pool_max_bytes, config.batch_max_age, config.batch_max_size),
         progress: Counters::default(),
         reader: Reader::new(Arc::clone(&stores.objects), config.hasher),
-        served: Served::new(config.served_map_fn(), Weak::clone(log)),
+        served: Served::new(config.index.as_ref(), Weak::clone(log)),
         objects: stores.objects,
         state: stores.state,
         failure: watch::Sender::new(None),

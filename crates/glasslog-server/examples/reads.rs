@@ -48,7 +48,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
         cosigners: Vec::new(),
         refresh_interval: Duration::from_secs(300),
         index: None,
-        map_fn: None,
     };
     let stores = Stores {
         objects: Arc::new(MemoryObjects::default()),

@@ -9,7 +9,7 @@ use glasslog_http::rate::Rate;
 use glasslog_server::ServerConfig;
 use glasslog_vindex::{Answer, Key, List, Lookup, MapFunction, Pinned, Question, VerifiedLookup};
 use serde_json::{Value, json};
-use support::{ORIGIN, Pairs, Reply, Server, open_writes, vkey, with_index};
+use support::{Gate, ORIGIN, Pairs, Reply, Server, open_writes, vkey};
 
 const PROOF: &str = "Accept: text/x.tlog.proof\r\n";
 
@@ -47,7 +47,7 @@ fn is_uncached(reply: &Reply) -> bool {
 
 #[tokio::test]
 async fn both_forms_prove_what_there_is_and_what_not() {
-    let entries = entries("a=1 b=2 a=3 nothing a/b=1 é=1 =empty a=3");
+    let entries = entries("a=1 b=2 a=3 nothing a/b=1 é=1 =empty c=3");
     let server = Server::indexed(open_writes(), &entries).await;
     for (kind, name) in [
         ("name", "a"),
@@ -168,7 +168,7 @@ async fn names_of_any_length_are_found() {
 
 #[tokio::test]
 async fn an_empty_log_proves_that_there_is_nothing() {
-    let server = Server::with_log(open_writes(), with_index()).await;
+    let server = Server::gated(open_writes(), &[], &Gate::unused()).await;
     let answer = server.get("/vindex/lookup/key/a").await.json();
     assert_eq!(
         (&answer["found"], &answer["tree_size"], &answer["anchor"]),
@@ -180,9 +180,11 @@ async fn an_empty_log_proves_that_there_is_nothing() {
 
 #[tokio::test]
 async fn while_nothing_is_anchored_lookups_are_refused() {
-    let server = Server::seeded(open_writes(), &entries("a=1 b=2")).await;
+    let gate = Gate::closed();
+    let server = Server::gated(open_writes(), &entries("a=1 b=2"), &gate).await;
     for (path, accept) in [
         ("/vindex/lookup/key/a", ""),
+        ("/vindex/lookup/key/a?unverified=1", ""),
         ("/vindex/lookup/key/a?unverified=1", PROOF),
         ("/vindex/lookup/key/a", PROOF),
     ] {
@@ -198,6 +200,46 @@ async fn while_nothing_is_anchored_lookups_are_refused() {
         (ready.status, &ready.json()["index"]["served_size"]),
         (200, &Value::Null),
         "it refuses nothing else"
+    );
+    server.recovered(&gate).await;
+    let answer = server.get("/vindex/lookup/key/a?unverified=1").await.json();
+    assert_eq!(
+        (&answer["verified"], &answer["indices"]),
+        (&json!(true), &json!([0])),
+        "a proof is better than a hint"
+    );
+}
+
+/// An index that is late: what it lacks is in the tail.
+#[tokio::test]
+async fn lookups_go_on_while_anchors_are_void() {
+    let gate = Gate::closed();
+    let mut entries = entries("a=1 b=2");
+    let server = Server::gated(open_writes(), &entries, &gate).await;
+    server.recovered(&gate).await;
+    gate.set_open(false);
+    let anchor = server.log.served().unwrap().anchor().unwrap().0;
+    for entry in ["a=3", "c=1", "a=4"] {
+        let index: usize = server.add(entry).await.text().trim().parse().unwrap();
+        server.indexed_to(index as u64).await;
+        // What comes between maps to nothing: anchors, with a root or without, and noise.
+        entries.resize(index, "nothing".into());
+        entries.push(entry.into());
+        for (kind, name) in [("name", "a"), ("name", "c"), ("value", "1"), ("value", "4"), ("name", "d")] {
+            let reply = server.get(&format!("/vindex/lookup?kind={kind}&key={name}")).await.json();
+            let expected = expected(&entries, kind, name);
+            assert_eq!((&reply["indices"], &reply["last"]), (&json!(expected), &json!(expected.last())));
+            let proven = verified(reply["proof"].as_str().unwrap(), kind, name);
+            assert_eq!((indices(&proven), proven.anchored().unwrap().0), (expected, anchor), "{name}");
+        }
+    }
+    assert!(server.get("/vindex/stats").await.json()["void_anchors"].as_u64() >= Some(3));
+    server.recovered(&gate).await;
+    let reply = server.get("/vindex/lookup/key/a").await.json();
+    assert!(reply["anchor"]["index"].as_u64() > Some(anchor.0));
+    assert_eq!(
+        indices(&verified(reply["proof"].as_str().unwrap(), "name", "a")),
+        expected(&entries, "name", "a")
     );
 }
 
@@ -216,26 +258,27 @@ async fn a_log_without_an_index_has_no_lookups() {
 
 #[tokio::test]
 async fn the_index_is_described_and_counted() {
-    let server = Server::indexed(open_writes(), &entries("a=1 b=2")).await;
+    let server = Server::indexed(open_writes(), &entries("a=1 nothing b=2")).await;
     assert_eq!(server.get("/log.json").await.json()["map_fn"], json!("pairs-1"));
     let stats = server.get("/vindex/stats").await;
     assert!(is_uncached(&stats));
     let stats = stats.json();
     assert_eq!((&stats["map_fn"], &stats["kinds"]), (&json!("pairs-1"), &json!(["name", "value"])));
-    assert_eq!((&stats["served_size"], &stats["anchor"]["index"]), (&json!(3), &json!(2)));
-    assert_eq!(server.get("/ready").await.json()["index"]["served_size"], json!(3));
+    assert_eq!((&stats["served_size"], &stats["anchor"]["index"]), (&json!(4), &json!(3)));
+    assert_eq!((&stats["keys"], &stats["unmapped_entries"]), (&json!(4), &json!(1)));
+    assert_eq!(server.get("/ready").await.json()["index"]["served_size"], json!(4));
     assert!(
         server
             .get("/")
             .await
             .text()
-            .contains("pairs-1: <a href=\"vindex/stats\">answers about 3 entries</a>")
+            .contains("pairs-1: <a href=\"vindex/stats\">answers about 4 entries</a>")
     );
     server.get("/vindex/lookup/key/a").await;
     server.get("/vindex/lookup/key/a?x=1").await;
     let metrics = server.get("/metrics").await;
     for line in [
-        format!("glasslog_index_served_size{{log=\"{ORIGIN}\"}} 3"),
+        format!("glasslog_index_served_size{{log=\"{ORIGIN}\"}} 4"),
         format!("glasslog_index_corruptions_total{{log=\"{ORIGIN}\"}} 0"),
         format!("glasslog_http_requests_total{{log=\"{ORIGIN}\",route=\"lookup\",status=\"2xx\"}} 1"),
         format!("glasslog_http_requests_total{{log=\"{ORIGIN}\",route=\"lookup\",status=\"4xx\"}} 1"),

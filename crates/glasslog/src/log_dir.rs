@@ -332,7 +332,6 @@ fn config(settings: &LogSettings, keys: &[SecretKey], log_keys: &[VerifierKey]) 
         cosigners: cosigners.into_iter().map(|signer| Arc::new(signer) as Arc<dyn Signer>).collect(),
         refresh_interval: REFRESH_INTERVAL,
         index: None,
-        map_fn: None,
     })
 }
 

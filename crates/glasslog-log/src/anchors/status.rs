@@ -1,12 +1,10 @@
 //! What an operator sees of the index.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::Arc;
 
 use glasslog_core::{LeafIndex, TreeSize};
 use glasslog_index::Stats;
 use parking_lot::Mutex;
-
-use crate::Log;
 
 /// How far the index of a log is.
 #[derive(Clone, Debug)]
@@ -129,42 +127,25 @@ impl Account {
     }
 }
 
-impl Log {
-    /// How far its index is, if it has one.
-    #[must_use]
-    pub fn index_status(&self) -> Option<IndexStatus> {
-        match &self.shared.anchors {
-            Some(anchors) => Some(anchors.status(self.shared.progress.sequenced())),
-            None => self.map_fn().map(|map_fn| Account::default().status(map_fn.name())),
-        }
-    }
-}
-
-impl Account {
-    fn status(&self, map_fn: &str) -> IndexStatus {
-        let told = self.0.lock();
+impl super::Anchors {
+    /// How far the index of a log of `sequenced` entries is.
+    pub(crate) fn status(&self, sequenced: TreeSize) -> IndexStatus {
+        let behind = self.told.lock().hopeless.clone();
+        let indexed = self.indexed.load(std::sync::atomic::Ordering::Acquire);
+        let told = self.account.0.lock();
         IndexStatus {
-            map_fn: map_fn.to_owned(),
+            map_fn: self.map_fn.name().to_owned(),
             next: told.index.next,
             durable: told.index.durable,
-            lag: 0,
+            lag: sequenced.0.saturating_sub(indexed),
             anchored: told.anchored,
             rebuilding: told.rebuilding,
-            behind: None,
+            behind,
             full: told.index.full,
             unmapped: told.index.unmapped,
             void_anchors: told.void_anchors,
             rebuilds: told.rebuilds,
             stats: told.index.stats,
         }
-    }
-}
-
-impl super::Anchors {
-    /// How far the index of a log of `sequenced` entries is.
-    fn status(&self, sequenced: TreeSize) -> IndexStatus {
-        let behind = self.told.lock().hopeless.clone();
-        let lag = sequenced.0.saturating_sub(self.indexed.load(Ordering::Acquire));
-        IndexStatus { lag, behind, ..self.account.status(self.map_fn.name()) }
     }
 }

@@ -57,7 +57,6 @@ pub(crate) fn config() -> LogConfig {
         cosigners: Vec::new(),
         refresh_interval: Duration::from_secs(300),
         index: None,
-        map_fn: None,
     }
 }
 

@@ -1,27 +1,24 @@
 //! A log in memory behind a real listener, and a client that says exactly what it is told to.
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 
-use std::{collections::BTreeMap, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::Path,
+    sync::{Arc, Condvar, Mutex},
+    time::{Duration, Instant},
+};
 
 use glasslog_core::{
-    LeafIndex, TreeSize,
-    anchor::anchor,
     checkpoint::VerifiedCheckpoint,
     hash::leaf_hash,
     note::{Algorithm, Ed25519Signer, SecretKey, Signer, VerifierKey},
     personality::{EntryIdentity, Identity, InvalidEntry, Personality},
 };
-use glasslog_index::{Binding, Index, Options};
-use glasslog_log::{Log, LogConfig, Stores, Workers};
+use glasslog_index::Options;
+use glasslog_log::{IndexConfig, Log, LogConfig, Stores, Workers};
 use glasslog_server::{Mount, ServerConfig, ServerError};
-use glasslog_store::{
-    LogState,
-    disk::RealDisk,
-    duplicates::Table,
-    log_state::{Batch, BatchId, CommitOutcome, MemoryLogState, Slot},
-    objects::MemoryObjects,
-};
-use glasslog_vindex::{Key, List, MapFunction, RootBuilder, keys_of};
+use glasslog_store::{disk::RealDisk, duplicates::Table, log_state::MemoryLogState, objects::MemoryObjects};
+use glasslog_vindex::{Key, MapFunction};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -76,6 +73,50 @@ impl MapFunction for Pairs {
     }
 }
 
+/// Holds up an indexer.
+pub(crate) struct Gate {
+    is_open: Mutex<bool>,
+    changed: Condvar,
+    is_used: bool,
+}
+
+impl Gate {
+    pub(crate) fn unused() -> Arc<Gate> {
+        Arc::new(Gate { is_open: Mutex::new(true), changed: Condvar::new(), is_used: false })
+    }
+
+    pub(crate) fn closed() -> Arc<Gate> {
+        Arc::new(Gate { is_open: Mutex::new(false), changed: Condvar::new(), is_used: true })
+    }
+
+    /// Lets the indexer go on, or not.
+    pub(crate) fn set_open(&self, open: bool) {
+        *self.is_open.lock().unwrap() = open;
+        self.changed.notify_all();
+    }
+}
+
+/// [`Pairs`], read by the indexer when the gate is open.
+struct Gated(Arc<Gate>);
+
+impl MapFunction for Gated {
+    fn name(&self) -> &str {
+        Pairs.name()
+    }
+
+    fn kinds(&self) -> &'static [&'static str] {
+        Pairs.kinds()
+    }
+
+    fn map(&self, entry: &[u8], keys: &mut Vec<Key>) {
+        if std::thread::current().name() == Some("indexer") {
+            let is_open = self.0.is_open.lock().unwrap();
+            drop(self.0.changed.wait_while(is_open, |open| !*open).unwrap());
+        }
+        Pairs.map(entry, keys);
+    }
+}
+
 fn key() -> SecretKey {
     SecretKey::from_seed(ORIGIN, Algorithm::Ed25519, &[7; 32]).unwrap()
 }
@@ -101,7 +142,6 @@ pub(crate) fn log_config() -> LogConfig {
         cosigners: Vec::new(),
         refresh_interval: Duration::from_secs(300),
         index: None,
-        map_fn: None,
     }
 }
 
@@ -110,9 +150,17 @@ pub(crate) fn with_schema() -> LogConfig {
     LogConfig { personality: Some(Arc::new(Named)), ..log_config() }
 }
 
-/// The same with an index.
-pub(crate) fn with_index() -> LogConfig {
-    LogConfig { map_fn: Some(Arc::new(Pairs)), ..log_config() }
+/// The same with an index below `dir`. A checkpoint waits for it, and not for long where it is held up.
+fn with_index(dir: &Path, gate: &Arc<Gate>) -> LogConfig {
+    let index = IndexConfig {
+        map_fn: Arc::new(Gated(Arc::clone(gate))),
+        enabled: true,
+        anchor_timeout: if gate.is_used { Duration::from_millis(10) } else { HANGS },
+        disk: Arc::new(RealDisk::private()),
+        dir: dir.join("index"),
+        options: Options::default(),
+    };
+    LogConfig { index: Some(index), ..log_config() }
 }
 
 /// The same, publishing nothing after the empty tree while a test runs.
@@ -154,53 +202,47 @@ impl Server {
 
     /// A log with an index that holds `entries`, all of them public and to be looked up.
     pub(crate) async fn indexed(config: ServerConfig, entries: &[String]) -> Server {
-        let server = Server::seeded(config, entries).await;
-        let mut index = Index::open(
-            Arc::new(RealDisk::private()),
-            &server._dir.path().join("index"),
-            &Binding { origin: ORIGIN.into(), map_fn: Pairs.name().into() },
-            Options::default(),
-        )
-        .unwrap()
-        .index;
-        for (entry, at) in entries.iter().zip(0..) {
-            index.apply(LeafIndex(at), &keys_of(&Pairs, entry.as_bytes())).unwrap();
-        }
-        server.log.anchored(LeafIndex(entries.len() as u64), index.revision().unwrap());
+        let server = Server::gated(config, entries, &Gate::unused()).await;
+        server.indexed_to(entries.len() as u64).await;
         server
     }
 
-    /// The same with nothing to be looked up.
-    pub(crate) async fn seeded(config: ServerConfig, entries: &[String]) -> Server {
-        let dir = tempfile::tempdir().unwrap();
-        let mut trie = BTreeMap::new();
-        for (entry, at) in entries.iter().zip(0..) {
-            for key in keys_of(&Pairs, entry.as_bytes()) {
-                trie.entry(key).or_insert_with(List::new).push(LeafIndex(at)).unwrap();
+    /// Opens the gate, and adds entries without a key until an anchor has a root again.
+    pub(crate) async fn recovered(&self, gate: &Gate) {
+        let before = self.log.served().and_then(|pair| pair.anchor());
+        gate.set_open(true);
+        for number in 0.. {
+            let index: u64 = self.add(&format!("noise {number}")).await.text().trim().parse().unwrap();
+            self.published(index + 1).await;
+            if self.log.served().is_some_and(|pair| pair.anchor() > before) {
+                return;
             }
         }
-        let mut root = RootBuilder::new();
-        trie.iter().for_each(|(key, list)| root.push(*key, &list.value().unwrap()).unwrap());
-        let at = TreeSize(entries.len() as u64);
-        let anchor = anchor(Pairs.name(), Some(&root.finish()), at);
-        let slots = entries.iter().map(|entry| entry.clone().into_bytes()).chain([anchor]);
-        let slot = |bytes: Vec<u8>| {
-            let leaf_hash = leaf_hash(&bytes);
-            Slot::Entry { bytes: bytes.into(), leaf_hash, identity: Identity::from_hash(&leaf_hash) }
-        };
-        let state = Arc::new(MemoryLogState::default());
-        let batch =
-            Batch { id: BatchId([1; 16]), first_index: LeafIndex(0), slots: slots.map(slot).collect() };
-        let outcome = state.turn(TreeSize::ZERO).unwrap().commit(Arc::new(batch), None);
-        assert!(matches!(outcome, CommitOutcome::Committed), "{outcome:?}");
-        let objects = Arc::new(MemoryObjects::default());
+    }
+
+    /// The same, the index being fed while `gate` is open: a log that got its index when it held `entries` already.
+    pub(crate) async fn gated(config: ServerConfig, entries: &[String], gate: &Arc<Gate>) -> Server {
+        let dir = tempfile::tempdir().unwrap();
+        let (state, objects) = (Arc::new(MemoryLogState::default()), Arc::new(MemoryObjects::default()));
         let (log, workers) = open_log_on(log_config(), dir.path(), state.clone(), objects.clone());
-        log.published().wait_for(|note| note.as_ref().is_some_and(|note| note.size > at)).await.unwrap();
+        if !entries.is_empty() {
+            let bytes: Vec<_> = entries.iter().map(|entry| entry.clone().into_bytes().into()).collect();
+            let permit = log.admit(entries.iter().map(String::len).sum()).unwrap();
+            log.add(permit, log.submissions(bytes).unwrap(), None).await.unwrap();
+        }
         tokio::task::spawn_blocking(|| workers.stop()).await.unwrap().unwrap();
-        let (log, workers) = open_log_on(with_index(), dir.path(), Arc::new(state.restarted()), objects);
-        let server = Server::serving(config, dir, log, workers, |log| vec![Mount::at_root(log)]).await;
-        server.published(at.0 + 1).await;
-        server
+        let state = Arc::new(state.restarted());
+        let (log, workers) = open_log_on(with_index(dir.path(), gate), dir.path(), state, objects);
+        Server::serving(config, dir, log, workers, |log| vec![Mount::at_root(log)]).await
+    }
+
+    /// Waits until lookups are answered about `size` entries, and more.
+    pub(crate) async fn indexed_to(&self, size: u64) {
+        let began = Instant::now();
+        while self.log.served().is_none_or(|pair| pair.size().0 <= size) {
+            assert!(began.elapsed() < HANGS, "no lookups");
+            tokio::task::yield_now().await;
+        }
     }
 
     async fn serving(

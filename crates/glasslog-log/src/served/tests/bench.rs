@@ -19,7 +19,7 @@ use glasslog_vindex::{
 use tempfile::TempDir;
 
 use super::super::{Pair, Served, Wanted};
-use crate::{Log, LogConfig, Stores, Submission, Workers};
+use crate::{IndexConfig, Log, LogConfig, Stores, Submission, Workers};
 
 pub(super) const ORIGIN: &str = "example.org/served";
 
@@ -46,8 +46,15 @@ pub(super) fn config() -> LogConfig {
         partials_kept_for: Duration::from_secs(300),
         cosigners: Vec::new(),
         refresh_interval: Duration::from_secs(300),
-        index: None,
-        map_fn: Some(map_fn()),
+        // Switched off: the log itself writes no anchors then.
+        index: Some(IndexConfig {
+            map_fn: map_fn(),
+            enabled: false,
+            anchor_timeout: IndexConfig::ANCHOR_TIMEOUT,
+            disk: Arc::new(RealDisk::private()),
+            dir: std::path::PathBuf::new(),
+            options: Options::default(),
+        }),
     }
 }
 
