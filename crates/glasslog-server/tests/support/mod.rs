@@ -158,7 +158,8 @@ fn with_index(dir: &Path, gate: &Arc<Gate>) -> LogConfig {
         anchor_timeout: if gate.is_used { Duration::from_millis(10) } else { HANGS },
         disk: Arc::new(RealDisk::private()),
         dir: dir.join("index"),
-        options: Options::default(),
+        // Every anchor may be written out.
+        options: Options { snapshot_interval: 1, ..Options::default() },
     };
     LogConfig { index: Some(index), ..log_config() }
 }
