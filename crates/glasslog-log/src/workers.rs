@@ -6,12 +6,17 @@ use std::{
     time::Instant,
 };
 
-use glasslog_core::TreeSize;
-use glasslog_store::duplicates::Recent;
+use bytes::Bytes;
+use glasslog_core::{TreeSize, tile::Edge};
+use glasslog_store::{
+    duplicates::Recent,
+    log_state::{Epoch, StateView},
+};
 use tokio::sync::watch;
 
 use crate::{
-    Failure, anchors,
+    Failure,
+    anchors::{self, Cuts},
     housekeeping::{Chore, Housekeeper},
     indexer::IndexWorkers,
     integrate::Integrator,
@@ -69,34 +74,23 @@ pub(crate) fn start(
         pool: Pool::new(config.pool_max_bytes, config.batch_max_age, config.batch_max_size),
         progress: Counters::default(),
         reader: Reader::new(Arc::clone(&stores.objects), config.hasher),
+        served: Served::new(config.index.as_ref(), Weak::clone(log)),
         objects: stores.objects,
         state: stores.state,
         failure: watch::Sender::new(None),
         panel: witnessing.map(Panel::new),
         anchors: ready.as_ref().map(|ready| Arc::clone(&ready.anchors)),
-        served: Served::new(config.index.as_ref(), Weak::clone(log)),
         config,
     });
-    log.progress.start_at(view.head, edge.size(), backlog_bytes);
+    let head = view.head;
+    log.progress.start_at(head, edge.size(), backlog_bytes);
     quorum::close_the_gate(log.panel.as_ref(), start_unconfirmed, &log.progress);
 
-    let doubtful_below = if view.unclean { view.head } else { TreeSize::ZERO };
-    let public = public.map(Public::of).transpose()?;
-    let mut publisher = Publisher {
-        integrator: Integrator::new(Arc::clone(&log), edge, doubtful_below),
-        epoch,
-        recorded: view.recorded.map(Recorded::of).transpose()?,
-        due_at: Instant::now(),
-        quorum: Quorum::after(public.as_ref(), &log.config.origin),
-        public,
-        cuts,
-        chores: chores.clone(),
-        log: Arc::clone(&log),
-    };
+    let mut publisher = publisher(&log, epoch, view, (edge, public, cuts), chores.clone())?;
     publisher.resume()?;
     Panel::start(&log)?;
 
-    let sequencer = Sequencer::new(Arc::clone(&log), recent, view.head);
+    let sequencer = Sequencer::new(Arc::clone(&log), recent, head);
     let housekeeper = Housekeeper::new(Arc::clone(&log), chores_to_do);
     let workers = Workers {
         sequencer: spawn("sequencer", &log, move || sequencer.run())?,
@@ -108,6 +102,29 @@ pub(crate) fn start(
         log: Arc::clone(&log),
     };
     Ok((log, workers))
+}
+
+/// The publisher, as it goes on from what was recorded and is public.
+fn publisher(
+    log: &Arc<Shared>,
+    epoch: Epoch,
+    view: StateView,
+    (edge, public, cuts): (Edge, Option<Bytes>, Cuts),
+    chores: mpsc::Sender<Chore>,
+) -> Result<Publisher, Failure> {
+    let doubtful_below = if view.unclean { view.head } else { TreeSize::ZERO };
+    let public = public.map(Public::of).transpose()?;
+    Ok(Publisher {
+        integrator: Integrator::new(Arc::clone(log), edge, doubtful_below),
+        epoch,
+        recorded: view.recorded.map(Recorded::of).transpose()?,
+        due_at: Instant::now(),
+        quorum: Quorum::after(public.as_ref(), &log.config.origin),
+        public,
+        cuts,
+        chores,
+        log: Arc::clone(log),
+    })
 }
 
 impl Workers {

@@ -6,6 +6,7 @@
 )]
 
 mod anchors;
+mod attacks;
 mod auditor;
 mod convict;
 mod forged;

@@ -9,7 +9,6 @@ use std::{path::PathBuf, sync::Arc, time::Instant};
 use anyhow::Context;
 use clap::Args;
 use glasslog_client::{pin::Pins, verdict::Demand};
-use glasslog_conda::Conda1Map;
 use glasslog_core::{TreeSize, checkpoint::VerifiedCheckpoint};
 use glasslog_index::{
     Binding,
@@ -19,15 +18,16 @@ use glasslog_store::{
     disk::{Disk, RealDisk},
     lock::LockFile,
 };
-use glasslog_vindex::{JsonField, MapFunction};
+use glasslog_vindex::MapFunction;
 use indicatif::HumanCount;
 use tempfile::TempDir;
 
 use crate::{
     cli::LogArgs,
     exit::{Exit, Failed, OrExit, Outcome},
-    fetch::{Source, weigh},
+    fetch::{Source, Target, weigh},
     fsck::{self, run::Stop},
+    lookup::{DEFAULT_MAP_FN, map_function},
     output::Output,
 };
 use read::Halt;
@@ -38,9 +38,9 @@ pub struct CheckArgs {
     /// The log: its URL, or the directory that holds it
     #[arg(value_name = "URL|DIR")]
     pub target: String,
-    /// What the log's index is of: conda-1, or json-field:NAME for the member NAME of entries that are JSON. Pinned, as a key is: what the log says of it is not asked
-    #[arg(long, value_name = "NAME", default_value = "conda-1")]
-    pub map_fn: String,
+    /// What the log's index is of: conda-1, or json-field:NAME for the member NAME of entries that are JSON. Pinned, as a key is: what the log says of it is not asked [default: conda-1]
+    #[arg(long, value_name = "NAME")]
+    pub map_fn: Option<String>,
     /// Where the index is built and what was found is kept, for --resume [default: a directory that is removed at the end]
     #[arg(long, value_name = "DIR")]
     pub work_dir: Option<PathBuf>,
@@ -69,7 +69,8 @@ struct Pinned {
 ///
 /// [`Failed`].
 pub(super) async fn run(args: CheckArgs, out: &Output) -> Outcome {
-    let map_fn = map_function(&args.map_fn)?;
+    let target = Target::of(&args.log)?;
+    let map_fn = map_function(args.map_fn.as_deref().or(target.map_fn.as_deref()).unwrap_or(DEFAULT_MAP_FN))?;
     let source = fsck::open(&args.target)?;
     let (pins, key) = fsck::pins(&source, &args.log, out).await?;
     let note = source.checkpoint().await.or_exit(Exit::LogFailure)?;
@@ -107,19 +108,6 @@ pub(super) async fn run(args: CheckArgs, out: &Output) -> Outcome {
         seconds,
     };
     Ok(told.tell(out))
-}
-
-/// The map function of this name.
-fn map_function(name: &str) -> Result<Arc<dyn MapFunction>, Failed> {
-    if name == Conda1Map.name() {
-        return Ok(Arc::new(Conda1Map));
-    }
-    let field = JsonField::parse(name).ok_or_else(|| {
-        Failed::usage(format!(
-            "--map-fn {name}: there is conda-1, and json-field:NAME for a member of JSON entries"
-        ))
-    })?;
-    Ok(Arc::new(field))
 }
 
 async fn open_audit(

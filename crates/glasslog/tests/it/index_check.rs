@@ -220,6 +220,10 @@ fn a_lying_log_convicts_itself_over_http() {
         );
         let (proof, what) = proof_in(home.path(), name);
         assert_eq!((proof.anchor, what), (wrong, expected), "{name}");
+        let pinned = ["--vkey", &vkey(), "--map-fn", MAP_FN];
+        let (code, stdout, stderr) =
+            run(home.path(), &[&["verify", "proof", "--offline", name], &pinned[..]].concat());
+        assert_eq!((code, stdout.starts_with("MISBEHAVIOUR")), (4, true), "{stdout}{stderr}");
     }
 }
 

@@ -3,11 +3,7 @@
 use std::{io::Write, path::Path};
 
 use anyhow::{Context, bail, ensure};
-use glasslog_client::inclusion::Inclusion;
-use glasslog_core::{
-    LeafIndex, checkpoint::VerifiedCheckpoint, entry_bundle::EntryBundle, merkle::InclusionProof,
-    tile::BundleId,
-};
+use glasslog_core::{LeafIndex, checkpoint::VerifiedCheckpoint, merkle::InclusionProof};
 use glasslog_index::audit::{
     Audit, Claim, Comparison, Finding, Inquirer, MAX_QUESTIONS, Report, compare, first_question,
 };
@@ -95,30 +91,8 @@ async fn by_itself(
     if finding.proof(note.clone(), InclusionProof::default()).is_none() {
         return Ok(None);
     }
-    let (inclusion, _) = included(source, checkpoint, finding.position).await?;
+    let (_, inclusion) = source.proven_entry(checkpoint, finding.position).await?;
     finding.proof(note, inclusion).map(|proof| verified(proof, pinned)).transpose()
-}
-
-/// The inclusion proof of the entry at `index`, and its leaf hash.
-async fn included(
-    source: &Source,
-    checkpoint: &VerifiedCheckpoint,
-    index: LeafIndex,
-) -> anyhow::Result<(InclusionProof, glasslog_core::Hash)> {
-    let plan = Inclusion::new(index, checkpoint.size())?;
-    let tiles = source.tiles(plan.tiles()).await?;
-    let found = plan.finish(checkpoint.root(), glasslog_hash::hasher(), |id| tiles.get(id))?;
-    Ok((found.proof, found.leaf))
-}
-
-async fn given(source: &Source, checkpoint: &VerifiedCheckpoint, index: LeafIndex) -> anyhow::Result<Given> {
-    let (inclusion, _) = included(source, checkpoint, index).await?;
-    let (id, position) =
-        BundleId::of_entry(checkpoint.size(), index).context("the entry is outside the tree")?;
-    let bundle = source.bundle(&id).await?;
-    let entries = EntryBundle::parse(&bundle, id.width).with_context(|| id.path())?;
-    let entry = entries.iter().nth(position).context("the bundle ends before the entry")?.to_vec();
-    Ok(Given { index, entry, inclusion })
 }
 
 /// Asks the log until what it answers convicts it.
@@ -190,7 +164,10 @@ async fn settle(source: &Source, http: &HttpSource, pinned: &Pinned, claim: &Cla
     let list = list(http, claim.key(), claim.list_needed()).await?;
     let checkpoint = pinned.pins.open(claim.checkpoint().as_bytes())?;
     let entry = match claim.entry_needed(&list) {
-        Some(index) => Some(given(source, &checkpoint, index).await?),
+        Some(index) => {
+            let (entry, inclusion) = source.proven_entry(&checkpoint, index).await?;
+            Some(Given { index, entry, inclusion })
+        }
         None => None,
     };
     let proof = claim.prove(&list, entry).with_context(|| {
