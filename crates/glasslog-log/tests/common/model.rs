@@ -1,4 +1,5 @@
 //! A naive judge of anchors: for each, the index is computed anew from all entries before it.
+#![allow(clippy::unwrap_used, dead_code, reason = "helpers of tests, each test binary uses some")]
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
