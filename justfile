@@ -43,6 +43,10 @@ bench-quorum *args:
 bench-index-log *args:
     benches/index.sh {{args}}
 
+# How fast the verifiable index is, and how much memory and disk it takes, for example: just bench-index 10000000
+bench-index *args:
+    cargo run --release -p glasslog-index --example rate -- {{args}}
+
 # Round-trip fuzzing of one parser for a while, for example: just fuzz note 60
 fuzz target seconds="60":
     cd fuzz && RUSTC_BOOTSTRAP=1 cargo fuzz run {{target}} -- -max_total_time={{seconds}}

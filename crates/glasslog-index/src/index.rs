@@ -1,19 +1,34 @@
 //! The index that grows.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc};
 
 use glasslog_core::{Hash, LeafIndex, TreeSize};
-use glasslog_store::{
-    disk::Disk,
-    runs::{Cancel, MergeRate},
-};
+use glasslog_store::{disk::Disk, runs::Cancel};
 use glasslog_vindex::Key;
 
-use crate::{IndexError, Revision};
+use crate::{
+    IndexError, Revision,
+    bulk::Bulk,
+    delta::{Delta, Part},
+    keeper::{Done, Into, Keeper, Merge, Shared, Spill},
+    layers::Layers,
+    manifest::{Manifest, State},
+    open::{self, Loaded},
+    place::{bits_for, cell},
+    run::{Run, RunMeta},
+    slice::Slice,
+    tree::Tree,
+    update::update,
+};
+
+/// Keys that are taken in together.
+const BATCH: usize = 4096;
+/// Keys a bucket from which on there are to be more buckets.
+const CROWDED: u64 = 24;
+/// The least that is worth a merge.
+const LEAST_MERGE: u64 = 4 << 20;
+/// Spills of which one is made if they are not worth a merge.
+const MANY_SPILLS: usize = 32;
 
 /// What an index is of. One that was kept for anything else is opened empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,13 +44,16 @@ pub struct Binding {
 pub struct Options {
     /// It becomes durable at least every so many entries, if it may ([`Index::keep`]).
     pub snapshot_interval: u64,
-    /// Bytes of memory for what is not in the base run yet.
+    /// Bytes of memory for what is not in the base run yet, at most 1 GiB.
     pub delta_max_bytes: usize,
+    /// From so many keys in the base run on, a run of up to a quarter of its size stands between it and the delta, so that
+    /// not every merge writes all of it anew.
+    pub middle_from_keys: u64,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { snapshot_interval: 32_768, delta_max_bytes: 128 << 20 }
+        Options { snapshot_interval: 32_768, delta_max_bytes: 128 << 20, middle_from_keys: 20_000_000 }
     }
 }
 
@@ -75,10 +93,28 @@ pub struct Stats {
 
 /// The index of a log, owned by the one thread that feeds it.
 pub struct Index {
-    next: TreeSize,
-    lists: BTreeMap<Key, Vec<LeafIndex>>,
-    postings: u64,
-    durable: Option<Durable>,
+    pub(crate) shared: Arc<Shared>,
+    options: Options,
+    pub(crate) next: TreeSize,
+    /// Keys of the newest entries, that no layer holds yet.
+    pending: Vec<(Key, u64)>,
+    /// On disk, oldest first.
+    pub(crate) runs: Vec<Arc<Run>>,
+    pub(crate) delta: Delta,
+    pub(crate) tree: Tree,
+    pub(crate) keys: u64,
+    pub(crate) postings: u64,
+    newest: Option<Arc<Revision>>,
+    candidate: Option<Candidate>,
+    kept: Option<TreeSize>,
+    durable: State,
+    is_merging: bool,
+}
+
+/// The revision that is to become durable next.
+struct Candidate {
+    spill: Arc<Spill>,
+    handed_over: bool,
 }
 
 impl Index {
@@ -93,9 +129,28 @@ impl Index {
         binding: &Binding,
         options: Options,
     ) -> Result<Opened, IndexError> {
-        let _: (Arc<dyn Disk>, PathBuf, &Binding, Options) = (disk, dir.to_owned(), binding, options);
-        let index = Index { next: TreeSize::ZERO, lists: BTreeMap::new(), postings: 0, durable: None };
-        Ok(Opened { index, keeper: Keeper {}, emptied_because: None })
+        let (loaded, emptied_because) = open::open(&*disk, dir, binding)?;
+        let Loaded { manifest, runs, slices, tree } = loaded;
+        let spills = manifest.runs.iter().filter(|run| run.is_spill).copied().collect();
+        let state = manifest.state;
+        let shared = Arc::new(Shared::new(disk, dir, binding, manifest));
+        let index = Index {
+            shared: Arc::clone(&shared),
+            options: Options { delta_max_bytes: options.delta_max_bytes.min(1 << 30), ..options },
+            next: state.size,
+            pending: Vec::new(),
+            runs,
+            delta: Delta::of(slices, spills)?,
+            tree,
+            keys: state.keys,
+            postings: state.postings,
+            newest: None,
+            candidate: None,
+            kept: None,
+            durable: state,
+            is_merging: false,
+        };
+        Ok(Opened { index, keeper: Keeper { shared }, emptied_because })
     }
 
     /// The entries below this are covered.
@@ -107,7 +162,8 @@ impl Index {
     /// What a restart would begin with; `None` if with nothing.
     #[must_use]
     pub fn durable(&self) -> Option<Durable> {
-        self.durable
+        let state = self.shared.desk.lock().spilled.map_or(self.durable, |spilled| spilled.state);
+        (state.size > TreeSize::ZERO).then_some(Durable { size: state.size, root: state.root })
     }
 
     /// Takes in the keys of the next entry (ascending and each once, as `keys_of` gives them). What is covered already is
@@ -115,7 +171,8 @@ impl Index {
     ///
     /// # Errors
     ///
-    /// [`IndexError::Gap`]; [`IndexError::Runs`] when keys are written out between entries.
+    /// [`IndexError::Gap`]; [`IndexError::Runs`] when keys are written out between entries: the entry is taken in nevertheless,
+    /// and what failed is tried again with the next.
     pub fn apply(&mut self, index: LeafIndex, keys: &[Key]) -> Result<(), IndexError> {
         if self.next.contains(index) {
             return Ok(());
@@ -123,12 +180,13 @@ impl Index {
         if index.0 != self.next.0 {
             return Err(IndexError::Gap { next: self.next, given: index });
         }
-        for key in keys {
-            self.lists.entry(*key).or_default().push(index);
-            self.postings += 1;
-        }
+        self.pending.extend(keys.iter().map(|key| (*key, index.0)));
         self.next = TreeSize(index.0 + 1);
-        Ok(())
+        if self.pending.len() < BATCH {
+            return Ok(());
+        }
+        self.absorb()?;
+        self.flush()
     }
 
     /// The index over everything that was applied.
@@ -137,7 +195,19 @@ impl Index {
     ///
     /// [`IndexError::Runs`].
     pub fn revision(&mut self) -> Result<Arc<Revision>, IndexError> {
-        Ok(Arc::new(Revision::new(self.next, &self.lists)))
+        self.absorb()?;
+        self.flush()?;
+        let revision = match &self.newest {
+            Some(newest) if newest.size() == self.next => Arc::clone(newest),
+            _ => Arc::new(Revision::new(self.state(), self.layers(), self.tree.clone())),
+        };
+        self.newest = Some(Arc::clone(&revision));
+        if self.candidate.is_none() && self.is_due() {
+            self.delta.mark(Part::New, Part::Leaving);
+            let slices = self.delta.slices(Part::Leaving);
+            self.candidate = Some(Candidate { spill: Arc::new(self.spill_of(slices)), handed_over: false });
+        }
+        Ok(revision)
     }
 
     /// Says that the last revision of `size` entries is anchored at that index by a recorded checkpoint: from now on it
@@ -147,20 +217,51 @@ impl Index {
     ///
     /// [`IndexError::Runs`].
     pub fn keep(&mut self, size: TreeSize) -> Result<(), IndexError> {
-        let _ = size;
+        self.absorb()?;
+        self.kept = self.kept.max(Some(size));
+        let Some(candidate) = self.candidate.as_mut().filter(|candidate| !candidate.handed_over) else {
+            return Ok(());
+        };
+        if candidate.spill.state.size == size {
+            candidate.handed_over = true;
+            let spill = Arc::clone(&candidate.spill);
+            self.shared.hand_over(|desk| desk.spill = Some(spill));
+        } else if candidate.spill.state.size < size {
+            // Its anchor was passed over: it will never be kept.
+            self.candidate = None;
+            self.delta.mark(Part::Leaving, Part::New);
+        }
         Ok(())
     }
 
-    /// Whether it cannot take in more until something is kept and merged.
+    /// Whether it should not take in more until something is kept and merged. If nothing that was applied is anchored, so that
+    /// there is nothing to wait for, [`Index::bulk`] makes room.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        false
+        let desk = self.shared.desk.lock();
+        // What has been done in the background is seen by the next call that changes something.
+        desk.spilled.is_none() && desk.merged.is_none() && self.delta_bytes() >= self.options.delta_max_bytes
     }
 
     /// How large it is.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        Stats { keys: self.lists.len() as u64, postings: self.postings, ..Stats::default() }
+        let runs: usize = self.runs.iter().map(|run| run.memory()).sum();
+        let (files, disk_bytes) = match self.shared.files.try_lock() {
+            Some(files) => {
+                let runs = &files.manifest.runs;
+                (runs.len(), runs.iter().map(RunMeta::bytes).sum())
+            }
+            // A merge is under way: what it reads is nearly all there is.
+            None => (self.runs.len(), self.runs.iter().map(|run| run.meta.bytes()).sum()),
+        };
+        Stats {
+            keys: self.keys,
+            postings: self.postings,
+            disk_bytes,
+            memory_bytes: (runs + self.delta_bytes() + self.tree.memory()) as u64,
+            runs: files,
+        }
     }
 
     /// Begins to take in many entries at once, by sorting: faster than [`Index::apply`], and nothing can be asked meanwhile.
@@ -169,7 +270,9 @@ impl Index {
     ///
     /// [`IndexError::Runs`].
     pub fn bulk(&mut self) -> Result<Bulk<'_>, IndexError> {
-        Ok(Bulk { index: self })
+        self.absorb()?;
+        self.flush()?;
+        Ok(Bulk::new(self))
     }
 
     /// Forgets everything, durably.
@@ -178,8 +281,12 @@ impl Index {
     ///
     /// [`IndexError::Runs`].
     pub fn reset(&mut self) -> Result<(), IndexError> {
-        *self = Index { next: TreeSize::ZERO, lists: BTreeMap::new(), postings: 0, durable: None };
-        Ok(())
+        let shared = Arc::clone(&self.shared);
+        shared.with_files(|files| {
+            shared.change(files, Manifest::default())?;
+            self.replace(State::default(), Vec::new(), Tree::new(bits_for(0)));
+            Ok(())
+        })
     }
 
     /// Makes the newest kept revision durable if nothing was applied after it. The [`Keeper`] must have ended before.
@@ -187,64 +294,167 @@ impl Index {
     /// # Errors
     ///
     /// [`IndexError::Runs`]; the next start has more to replay.
-    pub fn close(self) -> Result<(), IndexError> {
+    pub fn close(mut self) -> Result<(), IndexError> {
+        self.absorb()?;
+        let shared = Arc::clone(&self.shared);
+        if self.kept == Some(self.next) && self.next > self.durable.size {
+            self.flush()?;
+            let mut slices = self.delta.slices(Part::Leaving);
+            slices.extend(self.delta.slices(Part::New));
+            let spill = self.spill_of(slices);
+            shared.with_files(|files| shared.spill(files, &spill))?;
+        } else if let Some(candidate) = self.candidate.filter(|candidate| candidate.handed_over) {
+            shared.with_files(|files| shared.spill(files, &candidate.spill))?;
+        }
         Ok(())
     }
+
+    /// Takes over what the keeper has done, and hands over what is due next.
+    pub(crate) fn absorb(&mut self) -> Result<(), IndexError> {
+        let (spilled, merged) = {
+            let mut desk = self.shared.desk.lock();
+            (desk.spilled.take(), desk.merged.take())
+        };
+        if let Some(spilled) = spilled {
+            self.durable = spilled.state;
+            self.candidate = None;
+            self.delta.mark(Part::Leaving, Part::Durable);
+            self.delta.spills.extend(spilled.run);
+            self.delta.compact(Part::Durable)?;
+        }
+        if let Some(done) = merged {
+            self.is_merging = false;
+            self.newest = None;
+            match done {
+                Done::Run(run) => {
+                    self.runs.truncate(self.delta.runs_below);
+                    self.runs.push(run);
+                    self.delta.remove(Part::Merging);
+                }
+                Done::Spill(run) => {
+                    self.delta.mark(Part::Merging, Part::Durable);
+                    self.delta.spills.insert(0, run);
+                }
+            }
+            self.delta.compact(Part::Durable)?;
+        }
+        if !self.is_merging {
+            self.merge_if_due();
+        }
+        Ok(())
+    }
+
+    /// Makes a layer of what is pending. If it fails, nothing has changed.
+    pub(crate) fn flush(&mut self) -> Result<(), IndexError> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        if self.keys > CROWDED << self.tree.bits() && bits_for(self.keys) > self.tree.bits() {
+            self.tree = open::hash_all(&self.layers(), bits_for(self.keys), &self.shared.dir)?;
+        }
+        self.pending.sort_unstable();
+        self.pending.dedup();
+        let update = update(&self.layers(), &self.tree, &self.pending)?;
+        self.tree.set(&update.hashes);
+        self.keys += update.new_keys;
+        self.postings += self.pending.len() as u64;
+        self.pending.clear();
+        self.delta.push(update.slice)?;
+        Ok(())
+    }
+
+    /// Everything is now in these runs, and durable. To be called while the files are held: nobody works for what was before.
+    pub(crate) fn replace(&mut self, state: State, runs: Vec<Arc<Run>>, tree: Tree) {
+        self.shared.hand_over(|desk| {
+            (desk.spill, desk.merge, desk.spilled, desk.merged) = (None, None, None, None);
+        });
+        self.next = state.size;
+        self.pending = Vec::new();
+        self.runs = runs;
+        self.delta = Delta::default();
+        self.tree = tree;
+        (self.keys, self.postings) = (state.keys, state.postings);
+        self.newest = None;
+        self.candidate = None;
+        self.kept = None;
+        self.durable = state;
+        self.is_merging = false;
+    }
+
+    pub(crate) fn layers(&self) -> Layers {
+        Layers { runs: self.runs.clone(), slices: self.delta.all() }
+    }
+
+    pub(crate) fn state(&self) -> State {
+        State { size: self.next, root: self.tree.root(), keys: self.keys, postings: self.postings }
+    }
+
+    fn delta_bytes(&self) -> usize {
+        self.delta.memory() + self.pending.capacity() * size_of::<(Key, u64)>()
+    }
+
+    fn is_due(&self) -> bool {
+        let entries = self.next.0.saturating_sub(self.durable.size.0);
+        entries > 0
+            && (entries >= self.options.snapshot_interval
+                || self.delta_bytes() >= self.options.delta_max_bytes / 2)
+    }
+
+    /// What makes the present state durable, the newest layers being these.
+    fn spill_of(&self, slices: Vec<Arc<Slice>>) -> Spill {
+        let bits = self.tree.bits();
+        let mut buckets: Vec<usize> =
+            slices.iter().flat_map(|slice| slice.heads.keys.iter().map(|key| cell(key, bits))).collect();
+        buckets.sort_unstable();
+        buckets.dedup();
+        let hash = |bucket: usize| Some((u32::try_from(bucket).ok()?, self.tree.bucket(bucket)));
+        let hashes = buckets.into_iter().filter_map(hash).collect();
+        let slices = slices.into_iter().filter(|slice| !slice.is_empty()).collect();
+        Spill { state: self.state(), slices, bits, hashes }
+    }
+
+    /// Hands over a merge of the durable slices if there are enough.
+    fn merge_if_due(&mut self) {
+        let slices = self.delta.slices(Part::Durable);
+        if slices.is_empty() {
+            return;
+        }
+        let bytes = self.delta.memory_of(Part::Durable) as u64;
+        let on_disk: u64 = self.runs.iter().map(|run| run.meta.bytes()).sum();
+        let most = (self.options.delta_max_bytes / 2) as u64;
+        let bits = self.tree.bits();
+        let is_worth = bytes >= (on_disk / 4).max(LEAST_MERGE).min(most);
+        if !is_worth && self.delta.spills.len() < MANY_SPILLS {
+            return;
+        }
+        let files = self.delta.spills.iter().chain(self.runs.last().map(|run| &run.meta));
+        let same_bits = files.into_iter().all(|run| run.bits == bits);
+        let (below, into) = match self.runs.as_slice() {
+            _ if !is_worth && same_bits => (self.runs.len(), Into::Spill),
+            [base, middle @ ..] if same_bits && base.meta.heads > self.options.middle_from_keys => {
+                let heads: u64 = middle.iter().map(|run| run.meta.heads).sum();
+                let delta: u64 = slices.iter().map(|slice| slice.heads.len() as u64).sum();
+                (usize::from(heads + delta < base.meta.heads / 4), Into::Run)
+            }
+            _ => (0, Into::Run),
+        };
+        let (below, runs) = self.runs.split_at(below.min(self.runs.len()));
+        self.delta.runs_below = below.len();
+        let merge = Merge {
+            below: below.to_vec(),
+            runs: runs.to_vec(),
+            slices,
+            spills: std::mem::take(&mut self.delta.spills),
+            bits,
+            into,
+        };
+        self.delta.mark(Part::Durable, Part::Merging);
+        self.is_merging = true;
+        self.shared.hand_over(|desk| desk.merge = Some(Arc::new(merge)));
+    }
 }
 
-/// Many entries on their way into an index. Dropped before [`Bulk::finish`] it leaves the index as it was.
-pub struct Bulk<'i> {
-    index: &'i mut Index,
-}
-
-impl Bulk<'_> {
-    /// The entries below this are taken in.
-    #[must_use]
-    pub fn next(&self) -> TreeSize {
-        self.index.next
-    }
-
-    /// As [`Index::apply`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Index::apply`].
-    pub fn push(&mut self, index: LeafIndex, keys: &[Key]) -> Result<(), IndexError> {
-        self.index.apply(index, keys)
-    }
-
-    /// Sorts, merges, hashes: `progress` is told how many of how many rows are done. Durable on return.
-    ///
-    /// # Errors
-    ///
-    /// [`IndexError::Runs`]; the index is as it was.
-    pub fn finish(
-        self,
-        cancel: &Cancel,
-        progress: &mut dyn FnMut(u64, u64),
-    ) -> Result<Option<Arc<Revision>>, IndexError> {
-        let _ = cancel;
-        progress(1, 1);
-        self.index.revision().map(Some)
-    }
-}
-
-/// Writes out and merges in the background what an [`Index`] has handed over: for a thread of its own.
-pub struct Keeper {}
-
-impl Keeper {
-    /// Does the work that is due, if any is: `true` if there may be more. Readers and the index are not held up.
-    ///
-    /// # Errors
-    ///
-    /// [`IndexError::Runs`].
-    pub fn step(&self, rate: MergeRate, cancel: &Cancel) -> Result<bool, IndexError> {
-        let _ = (rate, cancel);
-        Ok(false)
-    }
-
-    /// Waits until there may be work, or until `timeout` has passed.
-    pub fn wait(&self, timeout: std::time::Duration) {
-        std::thread::park_timeout(timeout);
-    }
+/// Whether `cancel` has been called.
+pub(crate) fn is_cancelled(cancel: &Cancel) -> bool {
+    cancel.wait_until(std::time::Instant::now())
 }

@@ -7,6 +7,7 @@
 //! - [`Shape`] says how wide a row is, how many of its leading bytes are its key, and what a merge keeps.
 //! - [`RunSet`] is a directory of runs and the manifest that names them: spill, merge, look up, reset.
 //! - [`View`] is the runs of one moment: lookups in it never wait for a spill or a merge.
+//! - [`PageFile`] and [`PageWriter`] are what a run is made of, for tables whose rows are not of one width.
 //!
 //! **Durable**: when `spill` or a merge returns success, a power loss does not take it back.
 //! **Atomic**: a crash at any point leaves the old or the new set of runs; what neither needs is removed at the
@@ -18,6 +19,7 @@ mod file;
 mod filter;
 mod manifest;
 mod merge;
+mod pages;
 mod set;
 
 use std::{
@@ -26,6 +28,7 @@ use std::{
 };
 
 pub use merge::{Cancel, MergeRate};
+pub use pages::{PAGE_HEADER, PageFile, PageWriter, Rows, RunId, TailCrc, read_file, replace_file};
 pub use set::{RunSet, View};
 
 pub(crate) use filter::mix;
@@ -68,7 +71,7 @@ impl Shape {
     }
 
     fn rows_per_page(self) -> usize {
-        (PAGE_BYTES - file::PAGE_HEADER) / self.row()
+        (PAGE_BYTES - PAGE_HEADER) / self.row()
     }
 }
 

@@ -5,7 +5,7 @@
 
 mod proof;
 
-pub use proof::{Absence, Presence, Proof, Step, Steps, TrieProofError, prove};
+pub use proof::{Absence, Presence, Proof, Step, Steps, TrieProofError, path, prove};
 
 use glasslog_core::Hash;
 use sha2::{Digest, Sha256};
@@ -71,13 +71,22 @@ impl RootBuilder {
     ///
     /// [`KeysNotAscending`]; the pair is not added.
     pub fn push(&mut self, key: Key, value: &Value) -> Result<(), KeysNotAscending> {
-        if let Some((last, hash)) = self.last {
+        self.push_leaf(key, leaf(&key, value))
+    }
+
+    /// Adds a pair of which the [`leaf`] hash is known.
+    ///
+    /// # Errors
+    ///
+    /// As [`RootBuilder::push`].
+    pub fn push_leaf(&mut self, key: Key, hash: Hash) -> Result<(), KeysNotAscending> {
+        if let Some((last, before)) = self.last {
             let ascending = last.first_difference(&key).filter(|_| last < key);
             let bit = ascending.ok_or(KeysNotAscending { last, next: key })?;
-            let left = self.close(bit, hash);
+            let left = self.close(bit, before);
             self.open.push((bit, left));
         }
-        self.last = Some((key, leaf(&key, value)));
+        self.last = Some((key, hash));
         Ok(())
     }
 

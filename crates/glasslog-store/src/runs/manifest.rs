@@ -9,13 +9,14 @@
 //! It is replaced as a whole: temporary file, sync, rename, sync of the directory. A manifest that can be read
 //! therefore only names runs that were durable before it was written.
 
-use std::{io, path::Path};
+use std::path::Path;
 
 use glasslog_core::TreeSize;
 
 use super::{
-    Keep, RunError, Shape,
-    file::{RunId, RunMeta},
+    Keep, RunError, RunId, Shape,
+    file::RunMeta,
+    pages::{read_file, replace_file},
 };
 use crate::disk::Disk;
 
@@ -29,8 +30,7 @@ const RUN_BYTES: usize = 28;
 const CRC_BYTES: usize = 4;
 const MAX_BYTES: u64 = (HEADER_BYTES + MAX_RUNS * RUN_BYTES + CRC_BYTES) as u64;
 
-pub(super) const NAME: &str = "manifest";
-pub(super) const TEMPORARY: &str = "manifest.tmp";
+const NAME: &str = "manifest";
 
 /// What the manifest says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,30 +42,13 @@ pub(super) struct Manifest {
 
 /// Reads the manifest of `dir`; `None` if there is none.
 pub(super) fn load(disk: &dyn Disk, dir: &Path, shape: Shape) -> Result<Option<Manifest>, RunError> {
-    let path = dir.join(NAME);
-    match disk.read(&path, MAX_BYTES) {
-        Ok(bytes) => decode(&bytes, shape).map(Some).map_err(|why| RunError::corrupt(&path, why)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
-            Err(RunError::corrupt(&path, "it is longer than any manifest"))
-        }
-        Err(error) => Err(RunError::io(&path, error)),
-    }
+    let Some(bytes) = read_file(disk, dir, NAME, MAX_BYTES)? else { return Ok(None) };
+    decode(&bytes, shape).map(Some).map_err(|why| RunError::corrupt(&dir.join(NAME), why))
 }
 
 /// Replaces the manifest of `dir`, durable on return. An error other than `Durability` means that the former one stands.
 pub(super) fn store(disk: &dyn Disk, dir: &Path, shape: Shape, manifest: &Manifest) -> Result<(), RunError> {
-    let (path, temporary) = (dir.join(NAME), dir.join(TEMPORARY));
-    match disk.remove(&temporary) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(RunError::io(&temporary, error)),
-        _ => {}
-    }
-    let file = disk.create_new(&temporary).map_err(|error| RunError::unused(&temporary, error))?;
-    file.write_all_at(&encode(manifest, shape), 0).map_err(|error| RunError::unused(&temporary, error))?;
-    file.sync().map_err(|error| RunError::unsynced(&temporary, error))?;
-    // Without room for the name nothing was renamed; any other failure leaves that open.
-    disk.rename(&temporary, &path).map_err(|error| RunError::unsynced(&path, error))?;
-    disk.sync_dir(dir).map_err(|error| RunError::durability(dir, error))
+    replace_file(disk, dir, NAME, &encode(manifest, shape))
 }
 
 fn encode(manifest: &Manifest, shape: Shape) -> Vec<u8> {

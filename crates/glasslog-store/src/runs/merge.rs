@@ -42,7 +42,7 @@ impl Cancel {
     }
 
     /// Waits until `until`, or until it is cancelled; says whether it is.
-    fn wait_until(&self, until: Instant) -> bool {
+    pub fn wait_until(&self, until: Instant) -> bool {
         let mut cancelled = self.cancelled.lock();
         while !*cancelled && !self.changed.wait_until(&mut cancelled, until).timed_out() {}
         *cancelled
@@ -105,7 +105,9 @@ fn least(cursors: &mut [Cursor]) -> Option<&mut Cursor> {
 }
 
 impl MergeRate {
-    fn time_for(self, bytes: u64) -> Duration {
+    /// How long so many bytes take.
+    #[must_use]
+    pub fn time_for(self, bytes: u64) -> Duration {
         match self {
             MergeRate::Unlimited => Duration::ZERO,
             MergeRate::BytesPerSecond(rate) => {

@@ -81,15 +81,32 @@ impl Steps {
     }
 
     /// The root, if the leaf of `key` has the hash `hash`.
-    fn root(&self, key: &Key, hash: Hash) -> Hash {
-        self.0.iter().fold(hash, |hash, step| {
-            if key.bit(step.bit) {
-                inner(step.bit, &step.sibling, &hash)
-            } else {
-                inner(step.bit, &hash, &step.sibling)
-            }
-        })
+    #[must_use]
+    pub fn root(&self, key: &Key, hash: Hash) -> Hash {
+        climb(&self.0, key, hash)
     }
+
+    /// The root once `key` has a leaf of the hash `hash`, if these are the steps from where the way of its bits ended so far: at the
+    /// leaf of `found`, which has the hash `beside`.
+    #[must_use]
+    pub fn root_with(&self, found: &Key, beside: Hash, key: &Key, hash: Hash) -> Hash {
+        let Some(bit) = found.first_difference(key) else { return self.root(key, hash) };
+        let (below, above) = self.0.split_at(self.0.partition_point(|step| step.bit > bit));
+        // Both sides agree on every bit that a step above is of.
+        let there = Step { bit, sibling: climb(below, found, beside) };
+        climb(above, key, climb(&[there], key, hash))
+    }
+}
+
+/// The hash above the last of `steps`, from the leaf of `key`.
+fn climb(steps: &[Step], key: &Key, hash: Hash) -> Hash {
+    steps.iter().fold(hash, |hash, step| {
+        if key.bit(step.bit) {
+            inner(step.bit, &step.sibling, &hash)
+        } else {
+            inner(step.bit, &hash, &step.sibling)
+        }
+    })
 }
 
 /// That a key has a value.
@@ -225,10 +242,23 @@ pub enum Proof {
     Absent(Absence),
 }
 
-/// Proves what the trie of `pairs`, which ascend by key, says about `key`. Every other pair is hashed once.
+/// Proves what the trie of `pairs`, which ascend by key, says about `key`. Every pair is hashed once.
 #[must_use]
 pub fn prove(pairs: &[(Key, Value)], key: &Key) -> Proof {
-    let mut rest = pairs;
+    let leaves: Vec<(Key, Hash)> = pairs.iter().map(|(key, value)| (*key, leaf(key, value))).collect();
+    let reached = path(&leaves, key).and_then(|(at, steps)| Some((pairs.get(at)?, steps)));
+    match reached {
+        None => Proof::Absent(Absence::EmptyTrie),
+        Some(((found, value), steps)) if found == key => Proof::Present(Presence { value: *value, steps }),
+        Some(((other, value), steps)) => Proof::Absent(Absence::Other { key: *other, value: *value, steps }),
+    }
+}
+
+/// Which of `leaves`, given by key in ascending order and by hash, the way of the bits of `key` down their trie ends at, and
+/// the steps from there up. `None` without leaves.
+#[must_use]
+pub fn path(leaves: &[(Key, Hash)], key: &Key) -> Option<(usize, Steps)> {
+    let (mut rest, mut at) = (leaves, 0);
     let mut from_the_top = Vec::new();
     while let [(first, _), .., (last, _)] = rest
         && let Some(bit) = first.first_difference(last)
@@ -236,23 +266,19 @@ pub fn prove(pairs: &[(Key, Value)], key: &Key) -> Proof {
         let (zeros, ones) = rest.split_at(rest.partition_point(|(key, _)| !key.bit(bit)));
         let (inside, sibling) = if key.bit(bit) { (ones, zeros) } else { (zeros, ones) };
         from_the_top.push(Step { bit, sibling: root_of(sibling) });
+        at += if key.bit(bit) { zeros.len() } else { 0 };
         rest = inside;
     }
     from_the_top.reverse();
-    let steps = Steps(from_the_top);
-    match rest.first() {
-        None => Proof::Absent(Absence::EmptyTrie),
-        Some((found, value)) if found == key => Proof::Present(Presence { value: *value, steps }),
-        Some((other, value)) => Proof::Absent(Absence::Other { key: *other, value: *value, steps }),
-    }
+    rest.first().map(|_| (at, Steps(from_the_top)))
 }
 
-/// The root over pairs that ascend by key.
-fn root_of(pairs: &[(Key, Value)]) -> Hash {
+/// The root over leaves that ascend by key.
+fn root_of(leaves: &[(Key, Hash)]) -> Hash {
     let mut builder = RootBuilder::new();
-    // Pairs out of order are the caller's mistake, and give a root that nothing agrees with.
-    for (key, value) in pairs {
-        let _ = builder.push(*key, value);
+    // Leaves out of order are the caller's mistake, and give a root that nothing agrees with.
+    for (key, hash) in leaves {
+        let _ = builder.push_leaf(*key, *hash);
     }
     builder.finish()
 }
