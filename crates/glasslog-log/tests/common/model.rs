@@ -37,6 +37,7 @@ pub(crate) fn index(disk: Arc<dyn Disk>, dir: &Path) -> IndexConfig {
         map_fn: Arc::new(ByName),
         enabled: true,
         anchor_timeout: Duration::from_secs(60),
+        bulk_from: IndexConfig::BULK_FROM,
         disk,
         dir: dir.to_owned(),
         options: Options { snapshot_interval: 64, ..Options::default() },
