@@ -110,7 +110,10 @@ pub struct Index {
     /// It will be instead if the anchor of that one was passed over.
     other: Option<Candidate>,
     is_leaving: bool,
-    kept: Option<TreeSize>,
+    /// The newest that was kept.
+    kept: TreeSize,
+    /// No entry from here on has keys.
+    filled: TreeSize,
     durable: State,
     is_merging: bool,
 }
@@ -152,7 +155,8 @@ impl Index {
             candidate: None,
             other: None,
             is_leaving: false,
-            kept: None,
+            kept: TreeSize::ZERO,
+            filled: state.size,
             durable: state,
             is_merging: false,
         };
@@ -188,6 +192,9 @@ impl Index {
         }
         self.pending.extend(keys.iter().map(|key| (*key, index.0)));
         self.next = TreeSize(index.0 + 1);
+        if !keys.is_empty() {
+            self.filled = self.next;
+        }
         if self.pending.len() < BATCH {
             return Ok(());
         }
@@ -222,7 +229,9 @@ impl Index {
     /// [`IndexError::Runs`].
     pub fn keep(&mut self, size: TreeSize) -> Result<(), IndexError> {
         self.absorb()?;
-        self.kept = self.kept.max(Some(size));
+        if size <= self.next {
+            self.kept = self.kept.max(size);
+        }
         if self.is_leaving {
             return Ok(());
         }
@@ -297,7 +306,7 @@ impl Index {
         })
     }
 
-    /// Makes the newest kept revision durable if nothing was applied after it. The [`Keeper`] must have ended before.
+    /// Makes the newest kept revision durable if no entry with keys was applied after it. The [`Keeper`] must have ended before.
     ///
     /// # Errors
     ///
@@ -305,10 +314,10 @@ impl Index {
     pub fn close(mut self) -> Result<(), IndexError> {
         self.absorb()?;
         let shared = Arc::clone(&self.shared);
-        if self.kept == Some(self.next) && self.next > self.durable.size {
+        if self.kept >= self.filled && self.kept > self.durable.size {
             self.flush()?;
             let slices = [Part::Leaving, Part::Next, Part::New].map(|part| self.delta.slices(part)).concat();
-            let spill = spill_of(self.state(), &self.tree, slices);
+            let spill = spill_of(State { size: self.kept, ..self.state() }, &self.tree, slices);
             shared.with_files(|files| shared.spill(files, &spill))?;
         } else if let Some(candidate) = self.candidate.filter(|_| self.is_leaving) {
             let spill = spill_of(candidate.state, &candidate.tree, self.delta.slices(Part::Leaving));
@@ -399,7 +408,7 @@ impl Index {
         (self.keys, self.postings) = (state.keys, state.postings);
         self.newest = None;
         (self.candidate, self.other, self.is_leaving) = (None, None, false);
-        self.kept = None;
+        (self.kept, self.filled) = (TreeSize::ZERO, state.size);
         self.durable = state;
         self.is_merging = false;
     }

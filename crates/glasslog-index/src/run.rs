@@ -190,6 +190,9 @@ impl Run {
     ) -> Result<(), RunError> {
         let corrupt = |why: &str| self.file.corrupt(format!("page {number} {why}"));
         let rows = self.file.rows(number, bytes)?;
+        if rows.count == 0 {
+            return Err(corrupt("holds nothing"));
+        }
         let (mut rest, mut before) = (rows.bytes, None);
         for _ in 0..rows.count {
             let row = take_row(kind, &mut rest).ok_or_else(|| corrupt("does not hold the rows it should"))?;
@@ -334,7 +337,7 @@ impl RunCursor {
         }
         self.next_page += now;
         self.rows_seen += self.places.len() as u64;
-        if self.places.is_empty() { self.fill() } else { Ok(()) }
+        Ok(())
     }
 
     fn check_end(&self) -> Result<(), RunError> {

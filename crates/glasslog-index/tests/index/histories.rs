@@ -129,10 +129,14 @@ impl World {
             Step::Kill => self.reopen(),
             Step::Close => {
                 let next = self.index.next();
-                let is_kept = self.kept_here == Some(next);
+                let kept = self.kept_here.filter(|kept| {
+                    let after = usize::try_from(kept.0).unwrap()..usize::try_from(next.0).unwrap();
+                    self.log.entries[after].iter().all(Vec::is_empty)
+                });
                 let opened = open(&SimDisk::new(0), SMALL).unwrap();
+                let durable = self.index.durable().map(|durable| durable.size);
                 std::mem::replace(&mut self.index, opened.index).close().unwrap();
-                self.reopen_at(is_kept.then_some(next));
+                self.reopen_at(kept.max(kept.and(durable)));
             }
             Step::Reset => {
                 self.index.reset().unwrap();
