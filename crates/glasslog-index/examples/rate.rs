@@ -168,7 +168,7 @@ fn forget(dir: &std::path::Path) -> Result<(), Failure> {
 fn prove_some(revision: &Revision, worker: u64, keys: u64, count: u64) -> Result<usize, Failure> {
     let mut bytes = 0;
     for number in 0..count {
-        let asked = key((number + 1) * 0x9e37_79b9 * (2 * worker + 1 + count) % keys);
+        let asked = key((number + worker * 7_000_001 + count).wrapping_mul(0x9e37_79b9) % keys);
         let Proof::Present(presence) = revision.prove(&asked)? else { return Err("a key is absent".into()) };
         if number.is_multiple_of(100) && presence.root(&asked) != revision.root() {
             return Err("a proof leads to another root".into());
