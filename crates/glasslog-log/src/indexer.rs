@@ -374,10 +374,7 @@ fn keep(log: &Shared, anchors: &Anchors, keeper: &Keeper, cancel: &Cancel) -> Re
     while log.progress.stopped().is_none() && !anchors.closing() {
         match keeper.step(MergeRate::BytesPerSecond(MERGE_BYTES_PER_S), cancel).map_err(Failure::from) {
             Ok(true) => {}
-            Ok(false) => {
-                log.served.retry();
-                keeper.wait(LOOK_AGAIN);
-            }
+            Ok(false) => keeper.wait(LOOK_AGAIN),
             Err(Failure::Index(error)) if error.is_corrupt() => {
                 anchors.is_corrupt(chain(&error));
                 log.progress.wake();

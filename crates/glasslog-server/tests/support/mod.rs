@@ -159,7 +159,8 @@ fn with_index(dir: &Path, gate: &Arc<Gate>) -> LogConfig {
         bulk_from: IndexConfig::BULK_FROM,
         disk: Arc::new(RealDisk::private()),
         dir: dir.join("index"),
-        options: Options::default(),
+        // Every anchor may be written out.
+        options: Options { snapshot_interval: 1, ..Options::default() },
     };
     LogConfig { index: Some(index), ..log_config() }
 }
