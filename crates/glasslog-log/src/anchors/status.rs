@@ -4,10 +4,7 @@ use std::sync::Arc;
 
 use glasslog_core::{LeafIndex, TreeSize};
 use glasslog_index::Stats;
-use glasslog_vindex::MapFunction;
 use parking_lot::Mutex;
-
-use crate::Log;
 
 /// How far the index of a log is.
 #[derive(Clone, Debug)]
@@ -127,20 +124,6 @@ impl Account {
                 }
             }
         }
-    }
-}
-
-impl Log {
-    /// The map function of its index, if it has one.
-    #[must_use]
-    pub fn map_fn(&self) -> Option<Arc<dyn MapFunction>> {
-        self.shared.anchors.as_ref().map(|anchors| Arc::clone(&anchors.map_fn))
-    }
-
-    /// How far its index is, if it has one.
-    #[must_use]
-    pub fn index_status(&self) -> Option<IndexStatus> {
-        self.shared.anchors.as_ref().map(|anchors| anchors.status(self.shared.progress.sequenced()))
     }
 }
 

@@ -77,13 +77,18 @@ pub(super) async fn run(args: RebuildArgs, out: &Output) -> Outcome {
             building.await??
         }
     };
-    let BuiltIndex { size, root, anchor } = built.map_err(|failure| {
+    let built = built.map_err(|failure| {
         let exit =
             if matches!(failure, Failure::WrongAnchor { .. }) { Exit::Mismatch } else { Exit::OwnFailure };
         Failed { exit, error: failure.into() }
     })?;
+    tell(&origin, built, out);
+    Ok(Exit::Ok)
+}
+
+fn tell(origin: &str, BuiltIndex { size, root, anchor }: BuiltIndex, out: &Output) {
     out.json(&Report {
-        origin: origin.clone(),
+        origin: origin.to_owned(),
         size: size.0,
         root: root.map(|root| root.to_string()),
         anchor: anchor.map(|anchor| anchor.0),
@@ -94,7 +99,6 @@ pub(super) async fn run(args: RebuildArgs, out: &Output) -> Outcome {
     };
     let built = out.paint(Tone::Good, "built:");
     out.line(format_args!("{built} the index of {origin} over {} entries, {compared}", HumanCount(size.0)));
-    Ok(Exit::Ok)
 }
 
 /// The progress of the step that is under way.
