@@ -39,6 +39,10 @@ bench-witness *args:
 bench-quorum *args:
     benches/quorum.sh {{args}}
 
+# What the index costs: the same load without and with it, then lookups and a start after kill -9
+bench-index-log *args:
+    benches/index.sh {{args}}
+
 # How fast the verifiable index is, and how much memory and disk it takes, for example: just bench-index 10000000
 bench-index *args:
     cargo run --release -p glasslog-index --example rate -- {{args}}

@@ -35,7 +35,7 @@ export async function verifyMisbehaviour(bytes, pins) {
   const fault = FAULTS[reader.byte("the fault") - 1];
   check(fault, "the fault is none that is known");
   check(proof.checkpoint.origin === pins.origin, "the checkpoint is of another log");
-  const policy = { logs: pins.keys, cosigner: null, witnesses: [], quorum: null, splittable: false };
+  const policy = { logs: pins.keys, witnesses: [], quorum: null, splittable: false };
   const checkpoint = await verifyCheckpoint(proof.checkpoint, policy, { now: 0 });
   const include = async (/** @type {Uint8Array} */ entry) =>
     verifyInclusion(await leafHash(entry), proof.index, checkpoint.size, proof.hashes, checkpoint.root);

@@ -11,7 +11,7 @@ export const TYPE = Object.freeze({ ed25519: 0x01, cosignature: 0x04, mlDsa44: 0
 
 const KEY_LENGTH = new Map([[0x01, 32], [0x04, 32], [0x06, 1312]]);
 const SIGNATURE_LENGTH = new Map([[0x01, 64], [0x04, 72], [0x06, 2428]]);
-const MAX_NOTE_BYTES = 1 << 20;
+const MAX_NOTE_BYTES = 1 << 19;
 const MAX_SIGNATURES = 100;
 // tlog-cosignature: a cosigned message has one byte for the length of each name.
 const MAX_NAME_BYTES = 255;
@@ -36,8 +36,7 @@ const MAX_TIME = (1n << 63n) - 1n;
  */
 function checkName(name, what) {
   check(name !== "", `${what} is empty`);
-  check(!/[\p{White_Space}+\p{Cc}]/u.test(name), `${what} holds a space, a plus sign or a control character`);
-  check(utf8(name).length <= MAX_NAME_BYTES, `${what} has more than ${MAX_NAME_BYTES} bytes`);
+  check(!/[\p{White_Space}+\0-\x1f]/u.test(name), `${what} holds a space, a plus sign or an ASCII control character`);
 }
 
 /**
@@ -49,6 +48,7 @@ export async function parseVkey(text) {
   const [, name, id, data] = /^([^+]*)\+([0-9a-f]{8})\+([A-Za-z0-9+/=]*)$/u.exec(text) ?? [];
   check(name !== undefined && id !== undefined && data !== undefined, "a vkey is name+8 lower-case hexadecimal digits+base64");
   checkName(name, "the name of a vkey");
+  check(utf8(name).length <= MAX_NAME_BYTES, `the name of a vkey has more than ${MAX_NAME_BYTES} bytes`);
   const bytes = fromBase64(data, "the key of a vkey");
   const type = bytes[0] ?? 0;
   const length = KEY_LENGTH.get(type);

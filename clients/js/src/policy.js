@@ -1,24 +1,21 @@
-// Policies (c2sp.org/tlog-policy), and what makes a checkpoint believed: the log's signature, the quorum, and the time as of which it holds.
+// Policies (c2sp.org/tlog-policy and docs/spec/policy.md), and what makes a checkpoint believed: the log's signature, the quorum, and the time as of
+// which it holds.
 
 import { check, equal, fromUtf8 } from "./bytes.js";
 import { emptyRoot } from "./merkle.js";
 import { parseVkey, TYPE, verifyNote } from "./note.js";
+import { asOf, isSplittable, makeQuorum } from "./quorum.js";
 
 /** @import { Bytes } from "./bytes.js" */
 /** @import { ParsedCheckpoint } from "./checkpoint.js" */
-/** @import { Signed, Vkey } from "./note.js" */
+/** @import { Vkey } from "./note.js" */
+/** @import { Member, Quorum, Witness } from "./quorum.js" */
 
 /**
- * `unit` says which witnesses are one and the same: they share a key name or a URL, and count once.
- * @typedef {{ kind: "witness", key: Vkey, url: string | null, unit: number }} Witness
- */
-/** @typedef {{ kind: "group", threshold: number, members: Member[] }} Group */
-/** @typedef {Witness | Group} Member */
-/**
  * `quorum` null is `quorum none`. `splittable`: two disjoint sets of witnesses satisfy the quorum, so that honest witnesses could cosign
- * two views of the log; not so for `quorum none`, which promises nothing. `cosigner` is the log's own, which no policy file names: under
- * `quorum none` its times say how old a checkpoint is, and it never counts as a witness.
- * @typedef {{ logs: Vkey[], cosigner: Vkey | null, witnesses: Witness[], quorum: Member | null, splittable: boolean }} Policy
+ * two views of the log; not so for `quorum none`, which promises nothing. A cosigning key that is named as a log of the policy is that
+ * log's own: under `quorum none` its times say how old a checkpoint is, and it never counts as a witness.
+ * @typedef {{ logs: Vkey[], witnesses: Witness[], quorum: Quorum | null, splittable: boolean }} Policy
  */
 /**
  * When a verification takes place, in seconds: `now` since the epoch, `maxAge` the age at which a checkpoint is stale (a day by default).
@@ -35,6 +32,8 @@ import { parseVkey, TYPE, verifyNote } from "./note.js";
  */
 
 const MAX_POLICY_BYTES = 1 << 20;
+/** The most logs, and the most witnesses, and the most groups in one policy. */
+const MAX_LINES_OF_A_KIND = 256;
 /** A cosignature's time may be this much later than now, in seconds. */
 const CLOCK_SKEW = 300n;
 const DAY = 86_400;
@@ -65,13 +64,13 @@ export async function parsePolicy(bytes) {
  */
 export async function policyOfKey(vkey, cosigner) {
   const log = await parseVkey(vkey);
-  check(log.type !== TYPE.cosignature, "a log's key has a type of its own, not that of Ed25519 cosignatures");
-  const policy = { logs: [log], cosigner: null, witnesses: [], quorum: null, splittable: false };
+  const policy = { logs: [log], witnesses: [], quorum: null, splittable: false };
   if (cosigner === undefined) return policy;
   const own = await parseVkey(cosigner);
   check(own.type !== TYPE.ed25519 && own.name === log.name, "a log's own cosigner makes cosignatures under the log's name");
   check(!equal(own.publicKey, log.publicKey), "a log's own cosigner has a key of its own");
-  return { ...policy, cosigner: own };
+  // Like a witness line: its signature alone is not the log's.
+  return { ...policy, witnesses: [{ kind: "witness", key: own, url: null }] };
 }
 
 class PolicyReader {
@@ -81,6 +80,7 @@ class PolicyReader {
   names = new Map();
   /** @type {Set<string>} */
   used = new Set();
+  groups = 0;
   /** @type {Member | null | undefined} */
   quorum = undefined;
 
@@ -91,11 +91,13 @@ class PolicyReader {
   async line([keyword = "", ...items], where) {
     if (keyword === "log") {
       check(items.length === 1 || items.length === 2, `${where}: log is followed by a vkey and at most a URL`);
-      this.logs.push(await this.vkey(items[0] ?? "", [TYPE.ed25519, TYPE.mlDsa44], where));
+      this.logs.push(await this.vkey(items[0] ?? "", [TYPE.ed25519, TYPE.cosignature, TYPE.mlDsa44], where));
+      check(this.logs.length <= MAX_LINES_OF_A_KIND, `${where}: more than ${MAX_LINES_OF_A_KIND} logs`);
     } else if (keyword === "witness") {
       check(items.length === 2 || items.length === 3, `${where}: witness is followed by a name, a vkey and at most a URL`);
       const key = await this.vkey(items[1] ?? "", [TYPE.cosignature, TYPE.mlDsa44], where);
-      this.define(items[0] ?? "", { kind: "witness", key, url: items[2] ?? null, unit: this.names.size }, where);
+      this.define(items[0] ?? "", { kind: "witness", key, url: items[2] ?? null }, where);
+      check(witnessesOf(this.names).length <= MAX_LINES_OF_A_KIND, `${where}: more than ${MAX_LINES_OF_A_KIND} witnesses`);
     } else if (keyword === "group") {
       this.group(items, where);
     } else {
@@ -134,6 +136,7 @@ class PolicyReader {
     const k = threshold === "all" ? members.length : threshold === "any" ? 1 : Number(threshold);
     check(k <= members.length, `${where}: the threshold is more than the group has members`);
     this.define(name, { kind: "group", threshold: k, members }, where);
+    check(++this.groups <= MAX_LINES_OF_A_KIND, `${where}: more than ${MAX_LINES_OF_A_KIND} groups`);
   }
 
   /**
@@ -160,70 +163,22 @@ class PolicyReader {
   finish() {
     check(this.quorum !== undefined, "the policy has no quorum");
     const witnesses = witnessesOf(this.names);
-    mergeUnits(witnesses);
-    if (this.quorum !== null) checkUnits(this.quorum, new Set());
-    return { logs: this.logs, cosigner: null, witnesses, quorum: this.quorum, splittable: this.quorum !== null && splittable(this.quorum) };
+    const quorum = this.quorum && makeQuorum(this.quorum, witnesses, (key) => !isOwn(key, this.logs));
+    return { logs: this.logs, witnesses, quorum, splittable: quorum !== null && isSplittable(quorum) };
   }
+}
+
+/**
+ * @param {Vkey} key
+ * @param {Vkey[]} logs
+ */
+function isOwn(key, logs) {
+  return logs.some((log) => log.name === key.name);
 }
 
 /** @param {Map<string, Member>} names */
 function witnessesOf(names) {
   return [...names.values()].filter((member) => member.kind === "witness");
-}
-
-/**
- * Gives one unit to witnesses that share a key name or a URL.
- * @param {Witness[]} witnesses
- */
-function mergeUnits(witnesses) {
-  for (const a of witnesses) {
-    for (const b of witnesses) {
-      if (a.unit === b.unit || (a.key.name !== b.key.name && (a.url === null || a.url !== b.url))) continue;
-      const [from, to] = [b.unit, a.unit];
-      for (const witness of witnesses) if (witness.unit === from) witness.unit = to;
-    }
-  }
-}
-
-/**
- * Refuses a quorum in which one witness could count in two groups, or one that cannot be filled.
- * @param {Member} member
- * @param {Set<number>} elsewhere units met in other groups
- */
-function checkUnits(member, elsewhere) {
-  if (member.kind === "witness") return;
-  const units = new Set(member.members.filter((m) => m.kind === "witness").map((m) => m.unit));
-  for (const unit of units) {
-    check(!elsewhere.has(unit), "witnesses that share a name or a URL are one, and are in two groups");
-    elsewhere.add(unit);
-  }
-  const groups = member.members.filter((m) => m.kind === "group");
-  check(member.threshold <= units.size + groups.length, "a threshold is more than there are witnesses with a name and URL of their own");
-  for (const group of groups) checkUnits(group, elsewhere);
-}
-
-/**
- * @param {Member} member
- * @returns {boolean} whether two disjoint sets of witnesses satisfy it
- */
-function splittable(member) {
-  if (member.kind === "witness") return false;
-  const groups = member.members.filter((m) => m.kind === "group");
-  const units = new Set(member.members.filter((m) => m.kind === "witness").map((m) => m.unit));
-  // A member that can be split serves both sets, any other serves one.
-  return 2 * member.threshold <= units.size + groups.length + groups.filter(splittable).length;
-}
-
-/**
- * @param {Member} member
- * @param {Set<Vkey>} cosigned
- * @returns {boolean}
- */
-function filled(member, cosigned) {
-  if (member.kind === "witness") return cosigned.has(member.key);
-  const met = member.members.filter((m) => filled(m, cosigned));
-  const units = new Set(met.map((m) => (m.kind === "witness" ? m.unit : m)));
-  return units.size >= member.threshold;
 }
 
 /**
@@ -235,43 +190,31 @@ function filled(member, cosigned) {
 export async function verifyCheckpoint(checkpoint, policy, { now, maxAge = DAY }) {
   const { note, origin, size, root, extensions } = checkpoint;
   const logs = policy.logs.filter((key) => key.name === origin);
-  const own = policy.cosigner?.name === origin ? [policy.cosigner] : [];
   check(logs.length > 0, "the origin is not that of a log of the policy");
-  // A log's own cosigner is named as the log, and vouches for nothing as a witness.
-  const witnesses = policy.witnesses.map((witness) => witness.key).filter((key) => key.name !== origin);
   // Whoever's key is known must have signed rightly, also where the signature counts for nothing here.
-  const signed = await verifyNote(note, [...policy.logs, ...own, ...policy.witnesses.map((witness) => witness.key)]);
+  const cosigners = policy.witnesses.map(({ key }) => key).filter((key) => key.name === origin || !isOwn(key, policy.logs));
+  const signed = await verifyNote(note, [...logs, ...cosigners]);
+  check(signed.some(({ key, checked }) => checked && logs.includes(key)), "the log's signature is missing, or of a kind that cannot be checked here");
 
   const latest = BigInt(Math.floor(now)) + CLOCK_SKEW;
-  const counting = signed.filter(({ checked, time }) => checked && (time === null || time <= latest));
-  check(counting.some(({ key }) => logs.includes(key)), "the log's signature is missing, or of a kind that cannot be checked here");
-  const by = (/** @type {Vkey[]} */ keys) => counting.filter(({ key }) => keys.includes(key));
-  const asOf = policy.quorum === null ? newest(by(own)) : asOfQuorum(policy.quorum, by(witnesses));
-  check(policy.quorum === null || asOf !== null, "too few witnesses of the policy cosigned this checkpoint");
+  /** @type {Map<Vkey, bigint>} */
+  const times = new Map();
+  // Of several lines of one key the newest stands.
+  for (const { key, time, checked } of signed) if (checked && time !== null && time >= (times.get(key) ?? 0n)) times.set(key, time);
+  // The time 0 is none: of type 0x06 it says nothing about the newest tree.
+  for (const [key, time] of times) if (time === 0n || time > latest) times.delete(key);
+  const own = [...times].flatMap(([key, time]) => (key.name === origin ? [time] : []));
+  const ofOthers = (/** @type {Witness} */ { key }) => (isOwn(key, policy.logs) ? null : (times.get(key) ?? null));
+  const time = policy.quorum === null ? own.reduce((/** @type {bigint | null} */ a, b) => (a === null || b > a ? b : a), null) : asOf(policy.quorum, ofOthers);
+  check(policy.quorum === null || time !== null, "too few witnesses of the policy cosigned this checkpoint");
   if (size === 0n) check(equal(root, await emptyRoot()), "the root of an empty tree is not the SHA-256 of nothing");
 
-  const stale = asOf !== null && asOf < BigInt(Math.floor(now)) - BigInt(maxAge);
+  const stale = time !== null && time < BigInt(Math.floor(now)) - BigInt(maxAge);
   return {
-    origin, size, root, extensions, asOf,
-    age: asOf === null ? "unknown" : stale ? "stale" : "fresh",
-    cosigners: counting.flatMap(({ key, time }) => (time === null ? [] : [{ name: key.name, time }])),
+    origin, size, root, extensions, asOf: time,
+    age: time === null ? "unknown" : stale ? "stale" : "fresh",
+    cosigners: [...times].map(([key, at]) => ({ name: key.name, time: at })),
     notChecked: signed.filter(({ checked }) => !checked).map(({ key }) => key.name),
     splittable: policy.splittable,
   };
-}
-
-/** @param {Signed[]} signed */
-function newest(signed) {
-  return signed.reduce((max, { time }) => (time !== null && (max === null || time > max) ? time : max), /** @type {bigint | null} */ (null));
-}
-
-/**
- * @param {Member} quorum
- * @param {Signed[]} cosigned
- * @returns {bigint | null} the largest t such that the cosignatures of time t and later fill the quorum
- */
-function asOfQuorum(quorum, cosigned) {
-  const times = cosigned.map(({ time }) => time ?? 0n).sort((a, b) => (a < b ? 1 : a > b ? -1 : 0));
-  const since = (/** @type {bigint} */ t) => new Set(cosigned.filter(({ time }) => (time ?? 0n) >= t).map(({ key }) => key));
-  return times.find((t) => filled(quorum, since(t))) ?? null;
 }

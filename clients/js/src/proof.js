@@ -13,7 +13,7 @@ import { verifyCheckpoint } from "./policy.js";
 const MAGIC = "c2sp.org/tlog-proof@v1";
 // The path in a tree of 2^64 leaves.
 const MAX_HASHES = 64;
-// A list of millions of indices, or the longest tail, with room to spare.
+// vindex.md §11.
 const MAX_BYTES = 64 << 20;
 
 /**

@@ -1,12 +1,13 @@
-// The files of vindex.md §12.9 and §12.10: lookups and proofs of misbehaviour that another implementation made.
+// Vectors that stand in files of their own: lookups and proofs of misbehaviour (vindex.md §12.9 and §12.10), policies and checkpoints (policy.md).
 import assert from "node:assert/strict";
 import test from "node:test";
 import { fromBase64 } from "../src/base64.js";
 import { fromHex } from "../src/bytes.js";
+import { parseCheckpoint } from "../src/checkpoint.js";
 import { parseLookup, verifyLookupFile } from "../src/lookup.js";
 import { verifyMisbehaviour } from "../src/misbehaviour.js";
 import { parseVkey } from "../src/note.js";
-import { parsePolicy } from "../src/policy.js";
+import { parsePolicy, verifyCheckpoint } from "../src/policy.js";
 import { parseBlock, readText, refuses } from "./support.js";
 
 const one = (block, name) => block.get(name)?.[0];
@@ -35,27 +36,39 @@ function reasonOf(text) {
   return REASONS.find(([page]) => page.test(text))?.[1] ?? assert.fail(`no message is known for: ${text}`);
 }
 
-async function blocks(kind) {
-  const text = await readText("docs/spec/vindex-vectors.txt");
+async function blocks(kind, file = "docs/spec/vindex-vectors.txt") {
+  const text = await readText(file);
   const all = text.split("\n\n").map((block) => parseBlock(block.split("\n").filter((line) => line !== "" && !line.startsWith("#"))));
   const chosen = all.filter((block) => block.has(kind));
-  assert.ok(chosen.length > 50, `${chosen.length} vectors`);
+  assert.ok(chosen.length > 45, `${chosen.length} vectors`);
   return chosen;
+}
+
+/** Verifies the file that a block has under a name, as the block's own pins ask. */
+async function lookedUp(block, name) {
+  const pins = { origin: one(block, "origin"), policy: await parsePolicy(fromBase64(one(block, "policy"), "the policy")), mapFn: one(block, "map_fn") };
+  const [file, key] = [fromBase64(one(block, name), "the file"), fromHex(one(block, "key"))];
+  return verifyLookupFile(parseLookup(file), pins, { now: Number(one(block, "now")) }, key);
+}
+
+async function isAnswered(block, name) {
+  const { present, count, last, newest, entries } = await lookedUp(block, name);
+  assert.equal(present ? `present ${count} ${last}` : "absent", one(block, "answer"), one(block, "shows"));
+  assert.deepEqual(newest, numbers(one(block, "indices")), one(block, "shows"));
+  assert.deepEqual(entries.map(({ index }) => index), numbers(one(block, "entries")), one(block, "shows"));
 }
 
 test("the page's lookups are accepted with the same answer, or refused for the reason given", async () => {
   for (const block of await blocks("lookup")) {
-    const pins = { origin: one(block, "origin"), policy: await parsePolicy(fromBase64(one(block, "policy"), "the policy")), mapFn: one(block, "map_fn") };
-    const [file, key] = [fromBase64(one(block, "lookup"), "the file"), fromHex(one(block, "key"))];
-    const verify = async () => verifyLookupFile(parseLookup(file), pins, { now: Number(one(block, "now")) }, key);
-    if (block.has("refused")) {
-      await refuses(verify, reasonOf(one(block, "refused")), one(block, "shows"));
-      continue;
-    }
-    const { present, count, last, newest, entries } = await verify();
-    assert.equal(present ? `present ${count} ${last}` : "absent", one(block, "answer"), one(block, "shows"));
-    assert.deepEqual(newest, numbers(one(block, "indices")), one(block, "shows"));
-    assert.deepEqual(entries.map(({ index }) => index), numbers(one(block, "entries")), one(block, "shows"));
+    if (block.has("refused")) await refuses(() => lookedUp(block, "lookup"), reasonOf(one(block, "refused")), one(block, "shows"));
+    else await isAnswered(block, "lookup");
+  }
+});
+
+test("the page's attacks are refused for the reason given, and without the one defect they are answered", async () => {
+  for (const block of await blocks("lookup", "docs/spec/vindex-attacks.txt")) {
+    await isAnswered(block, block.has("sound") ? "sound" : "lookup");
+    if (block.has("sound")) await refuses(() => lookedUp(block, "lookup"), reasonOf(one(block, "refused")), one(block, "shows"));
   }
 });
 
@@ -70,5 +83,36 @@ test("the page's proofs of misbehaviour are accepted with the same fault, or ref
     const { fault, entry } = await verify();
     assert.equal(fault, one(block, "fault").replace(/^[0-9] /, ""), one(block, "shows"));
     assert.deepEqual(entry === null ? [] : [entry], numbers(one(block, "entry")), one(block, "shows"));
+  }
+});
+
+const POLICY_REASONS = [
+  [/cannot be filled/, /cannot fill the quorum/], [/too many ways/, /keys in several groups/], [/does not end in a newline/, /does not end in a newline/], [/control character/, /control character/],
+  [/^no quorum/, /no quorum/], [/public key twice/, /was there before/], [/a key of type 0x01/, /does not belong here/], [/no signature of the log/, /log's signature is missing/],
+  [/no signature line/, /holds a space|nothing but a key ID/], [/quorum is not filled/, /too few witnesses/], [/does not verify/, /does not verify/], [/another origin/, /not that of a log/],
+];
+
+test("policy.md: policies and checkpoints under them", async () => {
+  for (const block of await blocks("policy", "docs/spec/policy-vectors.txt")) {
+    const shows = one(block, "shows");
+    const read = () => parsePolicy(fromBase64(one(block, "policy"), "the policy"));
+    const reason = (why) => POLICY_REASONS.find(([page]) => page.test(why))?.[1] ?? assert.fail(`no message is known for: ${why}`);
+    if (block.has("policy refused")) {
+      await refuses(read, reason(one(block, "policy refused")), shows);
+      continue;
+    }
+    const policy = await read();
+    const verify = async () => {
+      const checkpoint = parseCheckpoint(fromBase64(one(block, "checkpoint"), "the checkpoint"));
+      assert.equal(checkpoint.origin, one(block, "origin"), shows);
+      return verifyCheckpoint(checkpoint, policy, { now: Number(one(block, "now")) });
+    };
+    if (block.has("refused")) {
+      await refuses(verify, reason(one(block, "refused")), shows);
+      continue;
+    }
+    const { asOf, splittable } = await verify();
+    assert.equal(asOf === null ? "unknown" : String(asOf), one(block, "as_of"), shows);
+    if (policy.quorum !== null) assert.equal(splittable ? "yes" : "no", one(block, "splits"), shows);
   }
 });

@@ -8,6 +8,7 @@ mod geometry;
 
 pub mod fsck;
 pub mod inclusion;
+pub mod lookup;
 pub mod pin;
 pub mod scan;
 pub mod seen;

@@ -23,15 +23,30 @@ impl Pins {
     /// A policy. If `log_keys` are given too, only they are accepted: the policy then says no more than which witnesses.
     #[must_use]
     pub fn of_policy(policy: Policy, log_keys: &[VerifierKey]) -> Pins {
-        let own = || policy.logs().iter().map(|log| log.key.clone()).collect();
-        let log_keys = if log_keys.is_empty() { own() } else { log_keys.to_vec() };
-        Pins { log_keys, policy }
+        if !log_keys.is_empty() {
+            return Pins { log_keys: log_keys.to_vec(), policy: policy.for_logs(log_keys) };
+        }
+        Pins { log_keys: policy.logs().iter().map(|log| log.key.clone()).collect(), policy }
     }
 
     /// Whether any log at all is accepted.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.log_keys.is_empty()
+    }
+
+    /// The one log that is pinned; `None` if it is none, or one of several: then an answer could be of another log than was
+    /// asked.
+    #[must_use]
+    pub fn origin(&self) -> Option<&str> {
+        let first = self.log_keys.first()?.name();
+        self.log_keys.iter().all(|key| key.name() == first).then_some(first)
+    }
+
+    /// The pinned keys of the log `origin`.
+    #[must_use]
+    pub fn log_keys(&self, origin: &str) -> Vec<VerifierKey> {
+        self.log_keys.iter().filter(|key| key.name() == origin).cloned().collect()
     }
 
     /// The policy.
@@ -50,13 +65,12 @@ impl Pins {
         // The origin only selects the keys; `open_with_witnesses` reads it again from the verified text.
         let origin = note.split(|byte| *byte == b'\n').next().unwrap_or_default();
         let origin = String::from_utf8_lossy(origin);
-        let keys: Vec<VerifierKey> =
-            self.log_keys.iter().filter(|key| key.name() == origin).cloned().collect();
+        let keys = self.log_keys(&origin);
         if keys.is_empty() {
             // A pinned key of another name does not do: what was seen of a log is remembered by its origin, and a log
             // that could sign under a fresh one would never be compared with its past.
             return Err(CheckpointError::UnknownLog(origin.into_owned()));
         }
-        VerifiedCheckpoint::open_with_witnesses(note, &origin, &keys, &self.policy.witness_keys())
+        VerifiedCheckpoint::open_with_witnesses(note, &origin, &keys, &self.policy.cosigner_keys(&origin))
     }
 }

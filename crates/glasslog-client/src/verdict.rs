@@ -23,10 +23,39 @@ pub struct Standing {
     pub freshness: Freshness,
 }
 
+/// How new an answer has to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Demand {
+    /// No older than [`DEFAULT_MAX_AGE`], if there is a time at all.
+    #[default]
+    Usual,
+    /// No older than so many seconds.
+    MaxAge(u64),
+    /// Of this time, in seconds since 1970, or later: nothing is said about now.
+    AsOf(u64),
+}
+
+impl Demand {
+    /// The oldest time, in seconds since 1970, that will do at the time `now`.
+    fn oldest(self, now: u64) -> u64 {
+        match self {
+            Demand::Usual => now.saturating_sub(DEFAULT_MAX_AGE),
+            Demand::MaxAge(age) => now.saturating_sub(age),
+            Demand::AsOf(time) => time,
+        }
+    }
+
+    /// Whether somebody asked for it, so that an unknown time will not do.
+    #[must_use]
+    pub fn is_explicit(self) -> bool {
+        self != Demand::Usual
+    }
+}
+
 /// For which time an answer holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Freshness {
-    /// As of a time (seconds since 1970) that is younger than the maximum age.
+    /// As of a time (seconds since 1970) that is new enough.
     Fresh {
         /// The time.
         as_of: u64,
@@ -38,16 +67,15 @@ pub enum Freshness {
     },
     /// Nobody who is pinned has said a time.
     Unknown {
-        /// Whether that is not good enough, because a maximum age was asked for.
+        /// Whether that is not good enough, because one was asked for.
         demanded: bool,
     },
 }
 
 impl Standing {
-    /// Weighs `checkpoint` at the time `now`, in seconds since 1970. `max_age` in seconds, if one was asked for
-    /// explicitly; [`DEFAULT_MAX_AGE`] otherwise.
+    /// Weighs `checkpoint` at the time `now`, in seconds since 1970.
     #[must_use]
-    pub fn new(pins: &Pins, checkpoint: &VerifiedCheckpoint, now: u64, max_age: Option<u64>) -> Standing {
+    pub fn new(pins: &Pins, checkpoint: &VerifiedCheckpoint, now: u64, demand: Demand) -> Standing {
         let policy = pins.policy();
         let evaluation = policy.evaluate(checkpoint.cosignatures(), now);
         Standing {
@@ -55,19 +83,17 @@ impl Standing {
             counted: evaluation.counted,
             unchecked: checkpoint.unchecked().iter().map(|key| key.name().to_owned()).collect(),
             disjoint_quorums: policy.has_disjoint_quorums(),
-            freshness: Freshness::new(evaluation.as_of, now, max_age),
+            freshness: Freshness::new(evaluation.as_of, now, demand),
         }
     }
 }
 
 impl Freshness {
-    fn new(as_of: Option<u64>, now: u64, max_age: Option<u64>) -> Freshness {
+    fn new(as_of: Option<u64>, now: u64, demand: Demand) -> Freshness {
         match as_of {
-            Some(as_of) if as_of >= now.saturating_sub(max_age.unwrap_or(DEFAULT_MAX_AGE)) => {
-                Freshness::Fresh { as_of }
-            }
+            Some(as_of) if as_of >= demand.oldest(now) => Freshness::Fresh { as_of },
             Some(as_of) => Freshness::Stale { as_of },
-            None => Freshness::Unknown { demanded: max_age.is_some() },
+            None => Freshness::Unknown { demanded: demand.is_explicit() },
         }
     }
 
@@ -162,7 +188,7 @@ impl Verdict {
 
 #[cfg(test)]
 mod tests {
-    use super::Freshness;
+    use super::{Demand, Freshness};
 
     /// FORMATS §5: stale iff T < now − max_age, 24 h by default; "time unknown" fails only when an age was asked for.
     #[test]
@@ -181,8 +207,13 @@ mod tests {
             (None, Some(60), true),
         ];
         for (as_of, max_age, too_old) in cases {
-            let freshness = Freshness::new(as_of, now, max_age);
+            let freshness = Freshness::new(as_of, now, max_age.map_or(Demand::Usual, Demand::MaxAge));
             assert_eq!(freshness.is_too_old(), too_old, "{as_of:?} {max_age:?}");
+        }
+        // As of a time: what is older than it says nothing of it, however late one asks.
+        for (as_of, too_old) in [(Some(5000), false), (Some(4999), true), (Some(now), false), (None, true)] {
+            let freshness = Freshness::new(as_of, now, Demand::AsOf(5000));
+            assert_eq!(freshness.is_too_old(), too_old, "{as_of:?}");
         }
     }
 }

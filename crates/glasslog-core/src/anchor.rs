@@ -61,15 +61,21 @@ pub fn is_anchor_form(entry: &[u8]) -> bool {
     parse_anchor(entry).is_some()
 }
 
-/// Whether `entry` is canonical JSON with exactly the members `positions` (an array of integers from 0 to 2^53 − 1, any
-/// number of them), `type` `"vindex-disavow"` and `v` 1.
+/// The positions that `entry` disavows if it is of disavow form: canonical JSON with exactly the members `positions` (an array
+/// of integers from 0 to 2^53 − 1, any number of them, in any order), `type` `"vindex-disavow"` and `v` 1.
+#[must_use]
+pub fn parse_disavow(entry: &[u8]) -> Option<Vec<LeafIndex>> {
+    let [positions, kind, version] = canonical_members(entry, ["positions", "type", "v"])?;
+    if kind.raw() != "\"vindex-disavow\"" || version.raw() != "1" {
+        return None;
+    }
+    positions.as_array()?.elements().map(|element| position(&element).map(LeafIndex)).collect()
+}
+
+/// Whether `entry` is of disavow form, as [`parse_disavow`] says.
 #[must_use]
 pub fn is_disavow_form(entry: &[u8]) -> bool {
-    canonical_members(entry, ["positions", "type", "v"]).is_some_and(|[positions, kind, version]| {
-        positions.as_array().is_some_and(|array| array.elements().all(|element| position(&element).is_some()))
-            && kind.raw() == "\"vindex-disavow\""
-            && version.raw() == "1"
-    })
+    parse_disavow(entry).is_some()
 }
 
 /// The values of `names` (in canonical order), if `entry` is a canonical object with exactly these members.
@@ -185,6 +191,10 @@ mod tests {
         let entry = disavow(&[LeafIndex(3), LeafIndex(70)]);
         assert_eq!(entry, br#"{"positions":[3,70],"type":"vindex-disavow","v":1}"#);
         assert!(is_disavow_form(&entry) && is_disavow_form(&disavow(&[])) && !is_anchor_form(&entry));
+        for positions in [&[][..], &[LeafIndex(3), LeafIndex(70)], &[LeafIndex((1 << 53) - 1), LeafIndex(0)]]
+        {
+            assert_eq!(parse_disavow(&disavow(positions)).as_deref(), Some(positions));
+        }
         for entry in [
             r#"{"positions":[3.0],"type":"vindex-disavow","v":1}"#,
             r#"{"positions":[-3],"type":"vindex-disavow","v":1}"#,

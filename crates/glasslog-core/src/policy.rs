@@ -167,8 +167,7 @@ impl Policy {
     /// No witnesses are asked for: `quorum none`.
     #[must_use]
     pub fn without_witnesses(log_keys: &[VerifierKey]) -> Policy {
-        let logs = log_keys.iter().map(|key| PolicyLog { key: key.clone(), url: None }).collect();
-        Policy { logs, witnesses: Vec::new(), quorum: None }
+        Policy { logs: Vec::new(), witnesses: Vec::new(), quorum: None }.for_logs(log_keys)
     }
 
     /// Any `quorum` of the witnesses in `settings`, the value of `EXTERNAL_WITNESSES`: `name=url=vkey`, with commas between
@@ -194,6 +193,14 @@ impl Policy {
         for key in logs.chain(self.witnesses.iter_mut().map(|witness| &mut witness.key)) {
             *key = key.clone().checked_by(verifier);
         }
+        self
+    }
+
+    /// The same witnesses and quorum for the logs of these keys alone, in place of those that the file accepts. A cosigner that
+    /// is named as one of them does not count from now on.
+    #[must_use]
+    pub fn for_logs(mut self, log_keys: &[VerifierKey]) -> Policy {
+        self.logs = log_keys.iter().map(|key| PolicyLog { key: key.clone(), url: None }).collect();
         self
     }
 
@@ -233,6 +240,13 @@ impl Policy {
         self.witnesses.iter().map(|witness| witness.key.clone()).collect()
     }
 
+    /// The keys whose lines matter on a checkpoint of the log `origin`: those of the witnesses, without other logs' own cosigners.
+    #[must_use]
+    pub fn cosigner_keys(&self, origin: &str) -> Vec<VerifierKey> {
+        let matters = |key: &&VerifierKey| key.name() == origin || !self.is_own(key);
+        self.witnesses.iter().map(|witness| &witness.key).filter(matters).cloned().collect()
+    }
+
     /// Whether two sets of witnesses with nobody in common both fill the quorum. Honest witnesses then cosign two views of
     /// one log, so such a policy needs an explicit override, and `verify` reports it. With `quorum none`: yes.
     #[must_use]
@@ -253,7 +267,7 @@ impl Policy {
         if log_keys.is_empty() {
             return Err(CheckpointError::UnknownLog(origin.into()));
         }
-        VerifiedCheckpoint::open_with_witnesses(note, origin, &log_keys, &self.witness_keys())
+        VerifiedCheckpoint::open_with_witnesses(note, origin, &log_keys, &self.cosigner_keys(origin))
     }
 
     /// Counts `cosignatures`, of one checkpoint, at the time `now` in seconds since 1970.

@@ -7,7 +7,7 @@ use base64ct::{Base64, Encoding};
 
 use crate::checkpoint::{CheckpointError, VerifiedCheckpoint, parse_decimal, parse_hash};
 use crate::merkle::{InclusionProof, ProofError};
-use crate::note::{MAX_NOTE_BYTES, VerifierKey};
+use crate::note::VerifierKey;
 use crate::{Hash, LeafIndex};
 
 /// The first line of every proof.
@@ -16,14 +16,14 @@ const HEADER: &str = "c2sp.org/tlog-proof@v1";
 /// The most hashes that an inclusion proof can hold: a tree has fewer than 2^64 entries.
 const MAX_HASHES: usize = 64;
 
-/// The longest extra data, in bytes.
-pub const MAX_EXTRA_BYTES: usize = 16 * 1024 * 1024;
+/// The longest proof, in bytes: what it holds has no other bound (vindex.md §11).
+pub const MAX_PROOF_BYTES: usize = 64 * 1024 * 1024;
 
 /// Why bytes are not a proof, or why they prove nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TlogProofError {
-    /// The file is longer than the longest checkpoint, extra data and hashes.
-    #[error("proof of {0} bytes is longer than any proof")]
+    /// The file is too long.
+    #[error("proof of {0} bytes; at most {MAX_PROOF_BYTES} are read")]
     TooLong(usize),
     /// Proofs are text.
     #[error("proof is not UTF-8 at byte {0}")]
@@ -51,7 +51,7 @@ pub struct TlogProof {
     pub index: LeafIndex,
     /// The inclusion proof, from the leaf's sibling up.
     pub hashes: Vec<Hash>,
-    /// Data of the application, which nothing authenticates.
+    /// Data of the application, which nothing authenticates; not empty.
     pub extra: Option<Vec<u8>>,
     /// The signed checkpoint, word for word.
     pub checkpoint: String,
@@ -64,7 +64,7 @@ impl TlogProof {
     ///
     /// [`TlogProofError`] for whatever [`TlogProof::to_text`] would not write back byte for byte.
     pub fn parse(bytes: &[u8]) -> Result<TlogProof, TlogProofError> {
-        if bytes.len() > MAX_NOTE_BYTES + MAX_EXTRA_BYTES / 3 * 4 + 64 * 1024 {
+        if bytes.len() > MAX_PROOF_BYTES {
             return Err(TlogProofError::TooLong(bytes.len()));
         }
         let text =
@@ -76,9 +76,9 @@ impl TlogProof {
         let mut line = lines.next("an index line")?;
         let mut extra = None;
         if let Some(encoded) = line.strip_prefix("extra ") {
-            extra = Some(
-                Base64::decode_vec(encoded).map_err(|_| lines.error("canonical base64 after `extra `"))?,
-            );
+            // "If no extra data is present, this line is omitted."
+            let decoded = Base64::decode_vec(encoded).ok().filter(|extra| !extra.is_empty());
+            extra = Some(decoded.ok_or_else(|| lines.error("canonical base64 after `extra `"))?);
             line = lines.next("an index line")?;
         }
         let index = line.strip_prefix("index ").and_then(parse_decimal);

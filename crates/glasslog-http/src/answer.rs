@@ -46,10 +46,15 @@ pub fn json(value: &impl Serialize) -> Answer {
 
 /// Any status with `value` as JSON that must not be kept by anyone.
 pub fn json_with_status(status: StatusCode, value: &impl Serialize) -> Answer {
+    with_status(status, JSON, json_body(value))
+}
+
+/// `value` as a line of JSON.
+pub fn json_body(value: &impl Serialize) -> Vec<u8> {
     // Our own structures of strings and numbers always serialise.
     let mut body = serde_json::to_vec(value).unwrap_or_default();
     body.push(b'\n');
-    with_status(status, JSON, body)
+    body
 }
 
 /// Retry-After counts whole seconds, and 0 would invite a busy loop.
@@ -61,16 +66,19 @@ pub fn whole_seconds(after: Duration) -> u64 {
 /// Whether refusals of a request with these headers are to be problem documents (RFC 9457).
 #[must_use]
 pub fn wants_problem(request: &HeaderMap) -> bool {
+    accepts(request, "application/problem+json") || accepts(request, "application/json")
+}
+
+/// Whether a request with these headers names the media type `kind`, in lower case, among those that it accepts.
+#[must_use]
+pub fn accepts(request: &HeaderMap, kind: &str) -> bool {
     request
         .get_all(ACCEPT)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .map(|range| range.split(';').next().unwrap_or_default().trim())
-        .any(|kind| {
-            kind.eq_ignore_ascii_case("application/problem+json")
-                || kind.eq_ignore_ascii_case("application/json")
-        })
+        .any(|named| named.eq_ignore_ascii_case(kind))
 }
 
 /// Messages may quote outside bytes: what could start another line or colour a terminal is written as an escape.

@@ -8,8 +8,11 @@
 //! first. Keys are taken in by the batch (`update`): the buckets of keys that it touches are read, compared with their hashes in
 //! the `tree`, and hashed again, and the new rows are the next slice. The [`Keeper`] writes slices out (*spill*), each ending
 //! where an anchor stands, and merges them into the run. [`Bulk`] sorts everything into a new run.
+//!
+//! [`audit`] is for everybody else: it builds the index again from a log's entries and compares every anchor with it.
 #![forbid(unsafe_code)]
 
+pub mod audit;
 mod buckets;
 mod bulk;
 mod delta;

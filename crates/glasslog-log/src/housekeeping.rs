@@ -61,6 +61,7 @@ impl Housekeeper {
                 Err(mpsc::RecvTimeoutError::Timeout) => {
                     self.absorb()?;
                     self.sweep();
+                    self.log.served.retry();
                     sweep_at = Instant::now() + SWEEP_EVERY;
                 }
             }

@@ -102,7 +102,10 @@ impl Integrator {
         let wanted = |index: LeafIndex| target.contains(index) && !size.contains(index);
         for (index, slot) in batch.indexed().filter(|(index, _)| wanted(*index)) {
             let (leaf_hash, bytes) = match slot {
-                Slot::Entry { bytes, leaf_hash, .. } => (*leaf_hash, bytes.clone()),
+                Slot::Entry { bytes, leaf_hash, .. } => {
+                    self.grown_bytes += bytes.len() as u64;
+                    (*leaf_hash, bytes.clone())
+                }
                 Slot::Anchor => self.anchor(index)?,
             };
             leaves.push(leaf_hash);
@@ -114,7 +117,6 @@ impl Integrator {
             self.filled_bytes += bytes.len();
             self.filled.push(NewObject { path: path.to_string(), bytes: Bytes::from(bytes) });
         }
-        self.grown_bytes += entries.iter().map(|entry| entry.len() as u64).sum::<u64>();
         self.log.progress.set_integrated(self.size());
         Ok(())
     }

@@ -15,11 +15,15 @@
 //!    with the same code (`recover`).
 //!
 //! Beside the way: `latest` knows the latest entry of each identity, `housekeeping` does what can wait, `read` hands
-//! out objects and proofs.
+//! out objects and proofs; `indexer` feeds the verifiable index, `anchors` puts its root at the end of each cut, and
+//! `served` is what lookups are answered from.
 #![forbid(unsafe_code)]
 
+mod anchors;
+mod disavow;
 mod entry;
 mod housekeeping;
+mod indexer;
 mod integrate;
 mod latest;
 mod pool;
@@ -29,8 +33,10 @@ mod read;
 mod rebuild;
 mod recover;
 mod sequence;
+mod served;
 mod shared;
 mod sign;
+mod slots;
 mod witnesses;
 mod workers;
 
@@ -39,12 +45,20 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use glasslog_core::{LeafIndex, TreeSize, tile::ResourcePath};
 use glasslog_store::{duplicates::TableView, log_state::SizedNote};
+use glasslog_vindex::MapFunction;
 use tokio::sync::{oneshot, watch};
 
+pub use anchors::{
+    IndexConfig,
+    status::{IndexStatus, RebuildStep, Rebuilding},
+};
+pub use disavow::disavow;
 pub use entry::{EntryError, Submission};
+pub use indexer::{BuiltIndex, rebuild_index};
 pub use pool::Permit;
 pub use read::ReadError;
 pub use rebuild::{Rebuilt, rebuild};
+pub use served::{Hints, IndexReadError, Page, Pair, Serving, Wanted};
 pub use shared::{Failure, LogConfig, Progress, Stores};
 pub use witnesses::{Exchange, Received, Transport, WitnessStatus, Witnessing};
 pub use workers::{Stopped, Workers};
@@ -148,6 +162,18 @@ impl Log {
     #[must_use]
     pub fn schema(&self) -> Option<&'static str> {
         self.shared.config.personality.as_ref().map(|rules| rules.name())
+    }
+
+    /// The map function of its index, if it has one.
+    #[must_use]
+    pub fn map_fn(&self) -> Option<Arc<dyn MapFunction>> {
+        self.shared.anchors.as_ref().map(|anchors| Arc::clone(&anchors.map_fn))
+    }
+
+    /// How far its index is, if it has one.
+    #[must_use]
+    pub fn index_status(&self) -> Option<IndexStatus> {
+        self.shared.anchors.as_ref().map(|anchors| anchors.status(self.shared.progress.sequenced()))
     }
 
     /// Checks and hashes entries: everything that does not depend on the log's state.

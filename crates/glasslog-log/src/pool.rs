@@ -9,6 +9,7 @@ use std::{
 };
 
 use glasslog_core::{Hash, LeafIndex, TreeSize};
+use glasslog_store::log_state::Epoch;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
@@ -61,6 +62,8 @@ pub(crate) struct Pool {
 #[derive(Default)]
 struct Waiting {
     requests: Vec<Request>,
+    /// The publisher asks for an anchor slot, under this lease.
+    slot: Option<Epoch>,
     closed: bool,
 }
 
@@ -113,19 +116,30 @@ impl Pool {
         Ok(())
     }
 
-    /// Waits for requests and takes them all; `None` when the pool is closed and empty.
-    pub(crate) fn take(&self) -> Option<Vec<Request>> {
+    /// Lets the next batch end in an anchor slot, also if nobody adds anything.
+    pub(crate) fn ask_for_slot(&self, epoch: Epoch) {
+        self.waiting.lock().slot = Some(epoch);
+        self.changed.notify_one();
+    }
+
+    /// Waits for requests and takes them all, and whether an anchor slot is asked for after them; `None` when the pool is
+    /// closed and empty.
+    pub(crate) fn take(&self) -> Option<(Vec<Request>, Option<Epoch>)> {
         let mut waiting = self.waiting.lock();
         while waiting.requests.is_empty() {
             if waiting.closed {
                 return None;
             }
+            if waiting.slot.is_some() {
+                break;
+            }
             self.changed.wait(&mut waiting);
         }
-        if !self.linger.is_zero() && waiting.requests.len() < self.enough && !waiting.closed {
+        let linger = !self.linger.is_zero() && waiting.slot.is_none() && !waiting.closed;
+        if linger && waiting.requests.len() < self.enough {
             self.changed.wait_for(&mut waiting, self.linger);
         }
-        Some(std::mem::take(&mut waiting.requests))
+        Some((std::mem::take(&mut waiting.requests), waiting.slot.take()))
     }
 
     /// Refuses every later request; those that wait are still taken.

@@ -16,15 +16,15 @@ use glasslog_store::{
 
 use crate::{
     Failure,
+    anchors::Cuts,
     housekeeping::Chore,
     integrate::Integrator,
     quorum::{Public, Quorum, Recorded},
-    sequence,
     shared::Shared,
 };
 
 /// How long to wait before a full disk is tried again.
-const FULL_DISK_PAUSE: Duration = Duration::from_secs(1);
+pub(crate) const FULL_DISK_PAUSE: Duration = Duration::from_secs(1);
 
 /// The one thread that integrates and signs. Holds the lease.
 pub(crate) struct Publisher {
@@ -39,6 +39,8 @@ pub(crate) struct Publisher {
     pub(crate) due_at: Instant,
     /// What witnesses have said of the recorded checkpoint.
     pub(crate) quorum: Quorum,
+    /// The anchors that checkpoints end in.
+    pub(crate) cuts: Cuts,
     /// Superseded partial objects go there.
     pub(crate) chores: std::sync::mpsc::Sender<Chore>,
 }
@@ -88,14 +90,28 @@ impl Publisher {
 
     /// One look at what there is to do.
     fn step(&mut self, draining: bool) -> Result<(), Failure> {
-        self.integrator.integrate_to(self.log.progress.sequenced())?;
+        self.integrator.integrate_to(self.integrable())?;
         self.make_public()?;
-        if self.may_sign() && self.behind() && (draining || Instant::now() >= self.next_cut_at()) {
-            self.due_at = next_due(self.due_at, self.log.config.checkpoint_interval);
-            self.record(sequence::cut(&self.log))?;
+        if self.may_sign()
+            && let Some(cut) = self.cut(draining)?
+        {
+            self.record(cut)?;
             self.make_public()?;
         }
         Ok(())
+    }
+
+    /// The place where the next checkpoint ends, when it is time for one: with an index, behind an anchor that the sequencer
+    /// reserved a slot for; else behind every entry sequenced so far. Never what merely happens to be integrated.
+    fn cut(&mut self, draining: bool) -> Result<Option<TreeSize>, Failure> {
+        if let Some(anchors) = self.log.anchors.clone() {
+            return self.anchored_cut(&anchors, draining);
+        }
+        if !self.behind() || !(draining || Instant::now() >= self.next_cut_at()) {
+            return Ok(None);
+        }
+        self.due_at = next_due(self.due_at, self.log.config.checkpoint_interval);
+        Ok(Some(self.log.progress.sequenced()))
     }
 
     /// Whether entries are sequenced that no recorded checkpoint covers.
@@ -117,8 +133,11 @@ impl Publisher {
 
     /// When to look again, if nobody reports before.
     fn look_again_at(&self, draining: bool) -> Option<Instant> {
-        let cut_at = (self.may_sign() && self.behind())
-            .then(|| if draining { Instant::now() } else { self.next_cut_at() });
+        let cut_at = match &self.log.anchors {
+            _ if !self.may_sign() => None,
+            Some(anchors) => self.slot_at(anchors, draining),
+            None => self.behind().then(|| if draining { Instant::now() } else { self.next_cut_at() }),
+        };
         cut_at.into_iter().chain(self.quorum_deadlines()).min()
     }
 
@@ -138,6 +157,7 @@ impl Publisher {
         self.log.state.record_checkpoint(self.epoch, previous, sized)?;
         self.log.progress.set_recorded(checkpoint.size);
         self.recorded = Some(Recorded { size: checkpoint.size, text, note });
+        self.anchor_is_recorded();
         self.offer()?;
         self.trim()
     }
@@ -167,13 +187,15 @@ impl Publisher {
         let paths = Edge::objects_at(public.size).map(|path| path.to_string()).collect();
         let _the_housekeeper_has_ended = self.chores.send(Chore::Published { paths });
         self.log.progress.set_published(public.size);
+        // Before whoever waits is woken: what they were told is public can be looked up.
+        self.log.served.published(public.clone());
         Ok(self.log.state.record_public(self.epoch, public)?)
     }
 }
 
 /// An interval after the moment the last checkpoint was *due*, so that intervals do not stretch by what publishing
 /// costs; after a pause, an interval from now.
-fn next_due(last: Instant, interval: Duration) -> Instant {
+pub(crate) fn next_due(last: Instant, interval: Duration) -> Instant {
     let now = Instant::now();
     Some(last + interval).filter(|next| *next > now).unwrap_or(now + interval)
 }
@@ -186,6 +208,7 @@ impl Failure {
             Failure::State(StateError::Refused(why)) => {
                 matches!(why.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
             }
+            Failure::Index(error) => error.is_full_disk(),
             _ => false,
         }
     }

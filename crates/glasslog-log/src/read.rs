@@ -7,11 +7,12 @@ use bytes::Bytes;
 use glasslog_core::{
     Hash, LeafIndex, TreeSize,
     checkpoint::Checkpoint,
+    entry_bundle::EntryBundle,
     hash::BatchHasher,
     merkle::{ConsistencyProof, InclusionProof, Node, Span, consistency_spans, inclusion_spans},
     note::Note,
     proof::TlogProof,
-    tile::{ResourcePath, TileId, TileTree},
+    tile::{BundleId, ResourcePath, TileId, TileTree},
 };
 use glasslog_store::{Objects, log_state::SizedNote, objects::ObjectError};
 use quick_cache::sync::Cache;
@@ -39,10 +40,10 @@ pub(crate) struct Reader {
 }
 
 /// A public checkpoint, parsed once.
-struct Signed {
-    note: Bytes,
-    text: String,
-    checkpoint: Checkpoint,
+pub(crate) struct Signed {
+    pub(crate) note: Bytes,
+    pub(crate) text: String,
+    pub(crate) checkpoint: Checkpoint,
 }
 
 impl Reader {
@@ -72,17 +73,34 @@ impl Reader {
         if !size.contains(index) {
             return Ok(None);
         }
-        let mut proof = self.inclusion(index, size, &root);
-        if let Err(ReadError::Contradiction(_)) = proof {
-            // Before the log stops for it: is it the disk that is wrong, or only what memory kept?
-            self.trees.clear();
-            proof = self.inclusion(index, size, &root);
-        }
-        let proof = TlogProof { index, hashes: proof?.0, extra: None, checkpoint: signed.text.clone() };
+        let hashes = self.inclusion(index, size, &root)?.0;
+        let proof = TlogProof { index, hashes, extra: None, checkpoint: signed.text.clone() };
         Ok(Some(Bytes::from(proof.to_text())))
     }
 
-    fn inclusion(&self, index: LeafIndex, size: TreeSize, root: &Hash) -> Result<InclusionProof, ReadError> {
+    /// The proof that the leaf at `index` of the tiles is in the tree of `size` with this `root`, verified.
+    pub(crate) fn inclusion(
+        &self,
+        index: LeafIndex,
+        size: TreeSize,
+        root: &Hash,
+    ) -> Result<InclusionProof, ReadError> {
+        match self.inclusion_from_tiles(index, size, root) {
+            Err(ReadError::Contradiction(_)) => {
+                // Before the log stops for it: is it the disk that is wrong, or only what memory kept?
+                self.trees.clear();
+                self.inclusion_from_tiles(index, size, root)
+            }
+            proof => proof,
+        }
+    }
+
+    fn inclusion_from_tiles(
+        &self,
+        index: LeafIndex,
+        size: TreeSize,
+        root: &Hash,
+    ) -> Result<InclusionProof, ReadError> {
         let spans = inclusion_spans(index, size).map_err(|why| ReadError::Contradiction(why.to_string()))?;
         let node = |node: Node| self.node(size, node);
         let hashes = spans.iter().map(|span| span.hash(node)).collect::<Result<Vec<_>, _>>()?;
@@ -150,14 +168,9 @@ impl Reader {
         if let Some(tree) = self.trees.get(&tile) {
             return Ok(tree);
         }
-        // A partial tile may have been superseded and removed: the full one at its place begins alike.
         let path = ResourcePath::Tile(tile);
-        let bytes = match self.objects.get(&path.to_string(), None)? {
-            None if tile.is_partial() => {
-                self.objects.get(&ResourcePath::Tile(tile.full()).to_string(), None)?
-            }
-            found => found,
-        };
+        let full = tile.is_partial().then(|| ResourcePath::Tile(tile.full()));
+        let bytes = self.get_or_full(path, full)?;
         let bytes = bytes.ok_or_else(|| ReadError::Contradiction(format!("{path} is missing")))?;
         let tree = TileTree::parse(tile, &bytes, self.hasher)
             .ok_or_else(|| ReadError::Contradiction(format!("{path} has {} bytes", bytes.len())))?;
@@ -166,7 +179,33 @@ impl Reader {
         Ok(tree)
     }
 
-    fn signed(&self, published: &SizedNote) -> Result<Arc<Signed>, ReadError> {
+    /// The entries of a bundle of the tree of `size`, with their indices. Nothing is verified.
+    pub(crate) fn bundle(&self, bundle: u64, size: TreeSize) -> Result<Vec<(LeafIndex, Bytes)>, ReadError> {
+        let unusable = |why: &dyn std::fmt::Display| {
+            ReadError::Contradiction(format!("entry bundle {bundle} of a tree of size {size} {why}"))
+        };
+        let id = BundleId::at(size, bundle).ok_or_else(|| unusable(&"is beyond its end"))?;
+        let full = id.is_partial().then(|| ResourcePath::Bundle(id.full()));
+        let bytes =
+            self.get_or_full(ResourcePath::Bundle(id), full)?.ok_or_else(|| unusable(&"is missing"))?;
+        let entries = EntryBundle::parse_cut(&bytes, id.width).map_err(|why| unusable(&why))?;
+        let first = id.first_index().ok_or_else(|| unusable(&"is beyond its end"))?;
+        Ok((first.0..).map(LeafIndex).zip(entries.iter().map(|entry| bytes.slice_ref(entry))).collect())
+    }
+
+    /// The object at `path`. A partial one may have been superseded and removed: the full one at its place begins alike.
+    fn get_or_full(
+        &self,
+        path: ResourcePath,
+        full: Option<ResourcePath>,
+    ) -> Result<Option<Bytes>, ObjectError> {
+        match (self.objects.get(&path.to_string(), None)?, full) {
+            (None, Some(full)) => self.objects.get(&full.to_string(), None),
+            (found, _) => Ok(found),
+        }
+    }
+
+    pub(crate) fn signed(&self, published: &SizedNote) -> Result<Arc<Signed>, ReadError> {
         if let Some(signed) = self.newest.load_full().filter(|signed| signed.note == published.note) {
             return Ok(signed);
         }

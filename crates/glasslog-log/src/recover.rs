@@ -66,7 +66,7 @@ pub(crate) fn bind_and_read_public(
 }
 
 /// Invariant 6: whoever goes on from a state that is behind what was published forks the log.
-fn refuse_if_behind(public: Option<&VerifiedCheckpoint>, view: &StateView) -> Result<(), Failure> {
+pub(crate) fn refuse_if_behind(public: Option<&VerifiedCheckpoint>, view: &StateView) -> Result<(), Failure> {
     let Some(public) = public else { return Ok(()) };
     let (size, root) = (public.size(), public.root());
     let evidence = match &view.recorded {
@@ -107,7 +107,7 @@ fn load_edge(config: &LogConfig, stores: &Stores, recorded: &Checkpoint) -> Resu
 }
 
 /// A partial object may have been superseded; the full one at its place begins alike.
-fn get_or_full(objects: &dyn Objects, path: ResourcePath) -> Result<Option<Bytes>, Failure> {
+pub(crate) fn get_or_full(objects: &dyn Objects, path: ResourcePath) -> Result<Option<Bytes>, Failure> {
     let full = match path {
         ResourcePath::Tile(tile) => ResourcePath::Tile(tile.full()),
         ResourcePath::Bundle(bundle) => ResourcePath::Bundle(bundle.full()),

@@ -1,12 +1,12 @@
 //! Step 2, *sequence*: one transaction gives a batch its indices, then every request of it is answered.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use bytes::Bytes;
 use glasslog_core::{LeafIndex, TreeSize, personality::Identity};
 use glasslog_store::{
     duplicates::Recent,
-    log_state::{Batch, BatchId, CommitOutcome, Slot},
+    log_state::{Batch, BatchId, CommitOutcome, Epoch, LogState, Slot, Turn},
 };
 use hashbrown::HashMap;
 
@@ -45,9 +45,9 @@ impl Sequencer {
     /// A batch is formed as soon as the previous commit has returned, so the batch grows with the load and an idle log
     /// answers after one fsync. Gives back what the duplicates table does not cover.
     pub(crate) fn run(mut self) -> Result<Recent, Failure> {
-        while let Some(requests) = self.log.pool.take() {
+        while let Some((requests, mut slot)) = self.log.pool.take() {
             let mut requests = requests.into_iter().peekable();
-            while requests.peek().is_some() {
+            while requests.peek().is_some() || slot.is_some() {
                 let mut entries = 0;
                 let batch = std::iter::from_fn(|| {
                     let next = requests.next_if(|next| {
@@ -57,7 +57,10 @@ impl Sequencer {
                     Some(next)
                 });
                 let batch = batch.collect();
-                self.commit(batch)?;
+                // The cut comes after everything that was there when it was asked for.
+                let has_room = entries <= self.log.config.batch_max_size;
+                let cut = slot.take_if(|_| requests.peek().is_none() && has_room);
+                self.commit(batch, cut)?;
             }
             if self.recent.len() >= ROWS_PER_SPILL || self.recent_bytes >= BYTES_PER_SPILL {
                 self.log.duplicates.rotate(&mut self.recent, self.log.progress.recorded());
@@ -67,12 +70,12 @@ impl Sequencer {
         Ok(self.recent)
     }
 
-    /// One turn: decides every request against the head that the turn holds still, commits, answers.
-    fn commit(&mut self, requests: Vec<Request>) -> Result<(), Failure> {
+    /// One turn: decides every request against the head that the turn holds still, commits, answers. With `cut` the batch
+    /// ends in an anchor slot.
+    fn commit(&mut self, mut requests: Vec<Request>, cut: Option<Epoch>) -> Result<(), Failure> {
         if self.recent.len() > MAX_RECENT {
             let behind = || Err(AddError::push_back("the duplicates table is behind"));
-            requests.into_iter().for_each(|request| request.answer(behind()));
-            return Ok(());
+            requests.drain(..).for_each(|request| request.answer(behind()));
         }
         let state = Arc::clone(&self.log.state);
         let turn = state.turn(self.known)?;
@@ -89,18 +92,12 @@ impl Sequencer {
                 Err(refusal) => decided.push((request, Err(refusal))),
             }
         }
+        forming.batch.slots.extend(cut.map(|_| Slot::Anchor));
         if !forming.batch.slots.is_empty() {
             let batch = Arc::new(forming.batch);
-            let refusal = match turn.commit(Arc::clone(&batch), None) {
-                CommitOutcome::Committed => None,
-                CommitOutcome::Refused(why) => Some(why),
-                CommitOutcome::Fenced => return Err(Failure::fenced()),
-                // Invariant 7: an outcome that cannot be learned stops the writer; here it may still be learned.
-                CommitOutcome::Unknown(_) if state.was_committed(batch.id)? => None,
-                CommitOutcome::Unknown(why) => return Err(Failure::durability(why)),
-            };
-            if let Some(why) = refusal {
+            if let Err(why) = settle(state.as_ref(), turn, &batch, cut)? {
                 self.log.progress.refuse(Some(format!("the log's disk refuses writes: {why}")));
+                self.log.slot_refused(cut);
                 decided.into_iter().for_each(|(request, _)| {
                     request.answer(Err(AddError::push_back("the log's disk refuses writes")));
                 });
@@ -108,7 +105,7 @@ impl Sequencer {
             }
             self.remember(&batch);
             self.recent_bytes += forming.bytes;
-            self.log.progress.committed(&batch, forming.bytes);
+            self.log.committed(&batch, forming.bytes);
         }
         for (request, verdict) in decided {
             self.log.progress.answered(&verdict);
@@ -176,20 +173,33 @@ impl Sequencer {
     }
 }
 
-/// The place where the next checkpoint ends: every entry sequenced so far.
-///
-/// The publisher asks for it and never signs what merely happens to be integrated: with the index on, this is where
-/// the sequencer reserves the anchor slot that the checkpoint ends in (FORMATS §2).
-pub(crate) fn cut(log: &Shared) -> TreeSize {
-    log.progress.sequenced()
+/// Commits a batch in its turn. The inner error says why nothing was appended, and that nothing is in doubt.
+pub(crate) fn settle(
+    state: &dyn LogState,
+    turn: Box<dyn Turn + '_>,
+    batch: &Arc<Batch>,
+    cut: Option<Epoch>,
+) -> Result<io::Result<()>, Failure> {
+    match turn.commit(Arc::clone(batch), cut) {
+        CommitOutcome::Committed => Ok(Ok(())),
+        CommitOutcome::Refused(why) => Ok(Err(why)),
+        CommitOutcome::Fenced => Err(Failure::fenced()),
+        // Invariant 7: an outcome that cannot be learned stops the writer; here it may still be learned.
+        CommitOutcome::Unknown(_) if state.was_committed(batch.id)? => Ok(Ok(())),
+        CommitOutcome::Unknown(why) => Err(Failure::durability(why)),
+    }
+}
+
+/// A batch at `head`, to be filled with slots.
+pub(crate) fn new_batch(head: TreeSize) -> Result<Batch, Failure> {
+    let mut id = [0; 16];
+    getrandom::fill(&mut id).map_err(|why| Failure::other("no random numbers from the system", why))?;
+    Ok(Batch { id: BatchId(id), first_index: head.next_index(), slots: Vec::new() })
 }
 
 impl Forming {
     fn new(head: TreeSize) -> Result<Forming, Failure> {
-        let mut id = [0; 16];
-        getrandom::fill(&mut id).map_err(|why| Failure::other("no random numbers from the system", why))?;
-        let batch = Batch { id: BatchId(id), first_index: head.next_index(), slots: Vec::new() };
-        Ok(Forming { batch, latest: HashMap::new(), bytes: 0 })
+        Ok(Forming { batch: new_batch(head)?, latest: HashMap::new(), bytes: 0 })
     }
 
     /// Gives `entry` the next index. One entry of many is copied: its bytes are a part of a whole request's, which it

@@ -10,7 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use glasslog_core::{TreeSize, checkpoint, hash::BatchHasher, note::Signer, personality::Personality};
+use glasslog_core::{
+    Hash, LeafIndex, TreeSize, checkpoint, hash::BatchHasher, note::Signer, personality::Personality,
+};
+use glasslog_index::IndexError;
 use glasslog_store::{
     LogState, Objects,
     log_state::{Batch, StateError},
@@ -22,8 +25,10 @@ use tokio::sync::watch;
 
 use crate::{
     Ack, AddError,
+    anchors::{Anchors, IndexConfig},
     latest::Duplicates,
     pool::Pool,
+    served::Served,
     witnesses::{Panel, unix_time_s},
 };
 
@@ -55,6 +60,8 @@ pub struct LogConfig {
     pub cosigners: Vec<Arc<dyn Signer>>,
     /// After this time the own cosigners of an idle log sign again.
     pub refresh_interval: Duration,
+    /// Its verifiable index, if it has one, or had.
+    pub index: Option<IndexConfig>,
 }
 
 /// Where a log keeps things.
@@ -101,6 +108,26 @@ pub enum Failure {
     /// Signing failed.
     #[error("cannot sign a checkpoint")]
     Sign(#[source] glasslog_core::note::SignError),
+    /// The verifiable index.
+    #[error("the verifiable index failed")]
+    Index(#[from] IndexError),
+    /// An index that was built from the entries alone says something else than the log has said.
+    #[error(
+        "the index contradicts the log: the anchor at index {position} has the root {anchored}, and the entries before it give \
+         {recomputed}. Nothing more is signed. Check with `glasslog index rebuild`, then `glasslog index check`; if it is the \
+         anchor that is wrong, `glasslog index disavow` says so in the log for ever, and the log goes on"
+    )]
+    WrongAnchor {
+        /// Where the anchor stands.
+        position: LeafIndex,
+        /// The root in it.
+        anchored: Hash,
+        /// The root that the entries give.
+        recomputed: Hash,
+    },
+    /// The log has anchors that its index cannot have made.
+    #[error("{0}")]
+    Anchors(String),
     /// The operating system.
     #[error("{0}")]
     System(String),
@@ -117,7 +144,12 @@ impl Failure {
 
     /// Whether only this reading failed, so that a later one may succeed.
     pub(crate) fn is_passing(&self) -> bool {
-        matches!(self, Failure::Objects(ObjectError::Io { .. }) | Failure::Duplicates(RunError::Io { .. }))
+        matches!(
+            self,
+            Failure::Objects(ObjectError::Io { .. })
+                | Failure::Duplicates(RunError::Io { .. })
+                | Failure::Index(IndexError::Runs(RunError::Io { .. }))
+        )
     }
 
     pub(crate) fn other(what: &str, why: impl std::fmt::Display) -> Failure {
@@ -136,6 +168,10 @@ pub(crate) struct Shared {
     pub(crate) reader: crate::read::Reader,
     /// The witnesses, if there are any to be asked.
     pub(crate) panel: Option<Panel>,
+    /// The anchors of its index, if it has one.
+    pub(crate) anchors: Option<Arc<Anchors>>,
+    /// What lookups are answered from.
+    pub(crate) served: Served,
     /// Why the log has stopped; whoever supervises it watches this.
     pub(crate) failure: watch::Sender<Option<Arc<str>>>,
 }

@@ -1,18 +1,24 @@
 //! The threads of a log: started together, watched, and stopped in order.
 
 use std::{
-    sync::{Arc, mpsc},
+    sync::{Arc, Weak, mpsc},
     thread::{self, JoinHandle},
     time::Instant,
 };
 
-use glasslog_core::TreeSize;
-use glasslog_store::duplicates::Recent;
+use bytes::Bytes;
+use glasslog_core::{TreeSize, tile::Edge};
+use glasslog_store::{
+    duplicates::Recent,
+    log_state::{Epoch, StateView},
+};
 use tokio::sync::watch;
 
 use crate::{
     Failure,
+    anchors::{self, Cuts},
     housekeeping::{Chore, Housekeeper},
+    indexer::IndexWorkers,
     integrate::Integrator,
     latest::Duplicates,
     pool::Pool,
@@ -21,6 +27,7 @@ use crate::{
     read::Reader,
     recover::{Recovered, recover},
     sequence::Sequencer,
+    served::Served,
     shared::{Counters, LogConfig, Shared, Stores, chain},
     witnesses::{Panel, Witnessing},
 };
@@ -31,6 +38,7 @@ pub struct Workers {
     sequencer: Worker<Recent>,
     publisher: Worker<()>,
     housekeeper: Worker<()>,
+    index: Option<IndexWorkers>,
     chores: mpsc::Sender<Chore>,
     /// Why the log has stopped by itself.
     failed: watch::Receiver<Option<Arc<str>>>,
@@ -55,48 +63,68 @@ pub(crate) fn start(
 ) -> Result<(Arc<Shared>, Workers), Failure> {
     let start_unconfirmed = witnessing.as_ref().is_some_and(|witnessing| witnessing.start_unconfirmed);
     let Recovered { view, public, edge, recent, backlog_bytes } = recover(&config, &stores)?;
+    let (ready, cuts) = anchors::start::open(&config, &stores, &view)?;
     let epoch = stores.state.lease(&format!("pid {}", std::process::id()))?;
+    if ready.is_none() {
+        anchors::start::fill_what_is_left(&config, &stores, &view, epoch)?;
+    }
     let (chores, chores_to_do) = mpsc::channel();
-    let log = Arc::new(Shared {
+    let log = Arc::new_cyclic(|log: &Weak<Shared>| Shared {
         duplicates: Duplicates::new(stores.duplicates, Arc::clone(&stores.objects), chores.clone()),
         pool: Pool::new(config.pool_max_bytes, config.batch_max_age, config.batch_max_size),
         progress: Counters::default(),
         reader: Reader::new(Arc::clone(&stores.objects), config.hasher),
+        served: Served::new(config.index.as_ref(), Weak::clone(log)),
         objects: stores.objects,
         state: stores.state,
         failure: watch::Sender::new(None),
         panel: witnessing.map(Panel::new),
+        anchors: ready.as_ref().map(|ready| Arc::clone(&ready.anchors)),
         config,
     });
-    log.progress.start_at(view.head, edge.size(), backlog_bytes);
+    let head = view.head;
+    log.progress.start_at(head, edge.size(), backlog_bytes);
     quorum::close_the_gate(log.panel.as_ref(), start_unconfirmed, &log.progress);
 
-    let doubtful_below = if view.unclean { view.head } else { TreeSize::ZERO };
-    let public = public.map(Public::of).transpose()?;
-    let mut publisher = Publisher {
-        integrator: Integrator::new(Arc::clone(&log), edge, doubtful_below),
-        epoch,
-        recorded: view.recorded.map(Recorded::of).transpose()?,
-        due_at: Instant::now(),
-        quorum: Quorum::after(public.as_ref(), &log.config.origin),
-        public,
-        chores: chores.clone(),
-        log: Arc::clone(&log),
-    };
+    let mut publisher = publisher(&log, epoch, view, (edge, public, cuts), chores.clone())?;
     publisher.resume()?;
     Panel::start(&log)?;
 
-    let sequencer = Sequencer::new(Arc::clone(&log), recent, view.head);
+    let sequencer = Sequencer::new(Arc::clone(&log), recent, head);
     let housekeeper = Housekeeper::new(Arc::clone(&log), chores_to_do);
     let workers = Workers {
         sequencer: spawn("sequencer", &log, move || sequencer.run())?,
         publisher: spawn("publisher", &log, move || publisher.run())?,
         housekeeper: spawn("housekeeper", &log, move || housekeeper.run())?,
+        index: ready.map(|ready| IndexWorkers::start(&log, ready)).transpose()?,
         chores,
         failed: log.failure.subscribe(),
         log: Arc::clone(&log),
     };
     Ok((log, workers))
+}
+
+/// The publisher, as it goes on from what was recorded and is public.
+fn publisher(
+    log: &Arc<Shared>,
+    epoch: Epoch,
+    view: StateView,
+    (edge, public, cuts): (Edge, Option<Bytes>, Cuts),
+    chores: mpsc::Sender<Chore>,
+) -> Result<Publisher, Failure> {
+    let doubtful_below = if view.unclean { view.head } else { TreeSize::ZERO };
+    let public = public.map(Public::of).transpose()?;
+    Ok(Publisher {
+        integrator: Integrator::new(Arc::clone(log), edge, doubtful_below),
+        epoch,
+        recorded: view.recorded.map(Recorded::of).transpose()?,
+        due_at: Instant::now(),
+        quorum: Quorum::after(public.as_ref(), &log.config.origin),
+        public,
+        cuts,
+        chores,
+        log: Arc::clone(log),
+    })
 }
 
 impl Workers {
@@ -123,13 +151,14 @@ impl Workers {
         if let Some(panel) = &self.log.panel {
             panel.end();
         }
+        let indexed = self.index.map_or(Some(()), |index| index.stop(&self.log));
         self.log.duplicates.cancel_merges();
         let _it_has_ended = self.chores.send(Chore::End);
         let kept = join(self.housekeeper);
         let stopped =
             Stopped { recorded: self.log.progress.recorded(), published: self.log.progress.published() };
-        match (self.failed.borrow().clone(), recent, published, kept) {
-            (None, Some(recent), Some(()), Some(())) => {
+        match (self.failed.borrow().clone(), recent, published, indexed, kept) {
+            (None, Some(recent), Some(()), Some(()), Some(())) => {
                 close(&self.log, recent, stopped.recorded).map_err(|why| Arc::<str>::from(chain(&why)))?;
                 Ok(stopped)
             }

@@ -47,6 +47,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         partials_kept_for: Duration::from_secs(300),
         cosigners: Vec::new(),
         refresh_interval: Duration::from_secs(300),
+        index: None,
     };
     let stores = Stores {
         objects: Arc::new(MemoryObjects::default()),

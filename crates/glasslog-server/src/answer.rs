@@ -7,13 +7,15 @@ use glasslog_http::{
     answer::{TEXT, json_with_status, one_line, whole_seconds, with_status},
     body::BodyError,
 };
-use glasslog_log::{AddError, EntryError, ReadError};
+use glasslog_log::{AddError, EntryError, IndexReadError, ReadError};
 use http::{
     HeaderValue, StatusCode,
     header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, VARY, WWW_AUTHENTICATE},
 };
 use serde::Serialize;
 use utoipa::ToSchema;
+
+use crate::readers::Unanswered;
 
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 
@@ -150,6 +152,25 @@ impl From<AddError> for Refusal {
                 Refusal::new(StatusCode::PRECONDITION_FAILED, message)
             }
             AddError::Stopped(_) => Refusal::unavailable(error.to_string(), Duration::from_secs(30)),
+        }
+    }
+}
+
+impl From<Unanswered> for Refusal {
+    fn from(_: Unanswered) -> Refusal {
+        Refusal::unavailable("the log gave no answer to this; ask again", Duration::from_secs(1))
+    }
+}
+
+impl From<IndexReadError> for Refusal {
+    fn from(error: IndexReadError) -> Refusal {
+        match error {
+            IndexReadError::Read(error) => error.into(),
+            error => {
+                tracing::error!(error = &error as &dyn std::error::Error, "a lookup failed");
+                let message = "the index cannot be read now; the log's operator has been told";
+                Refusal::unavailable(message, Duration::from_secs(10))
+            }
         }
     }
 }

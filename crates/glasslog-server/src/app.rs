@@ -32,9 +32,13 @@ use crate::{
     gate::Gate,
     metrics::{Metrics, Route, SiteMetrics},
     object::ObjectReader,
-    openapi, page,
-    proof::{Prover, proof},
+    openapi,
+    outgoing::Outgoing,
+    page,
+    proof::proof,
+    readers::Readers,
     status,
+    vindex::{self, Asked},
 };
 
 pub(crate) type Request = http::Request<Incoming>;
@@ -73,6 +77,7 @@ pub(crate) struct App {
     pub(crate) limits: Limits,
     pub(crate) gate: Gate,
     pub(crate) metrics: Metrics,
+    pub(crate) outgoing: Arc<Outgoing>,
     pub(crate) config: ServerConfig,
     /// Longest prefix first.
     sites: Vec<Site>,
@@ -89,7 +94,7 @@ pub(crate) struct Site {
     pub(crate) mount: Mount,
     pub(crate) checkpoint: PublicCheckpoint,
     pub(crate) objects: ObjectReader,
-    pub(crate) prover: Arc<Prover>,
+    pub(crate) readers: Arc<Readers>,
     pub(crate) metrics: SiteMetrics,
 }
 
@@ -110,7 +115,7 @@ impl App {
                 log: mount.log.clone(),
                 checkpoint: PublicCheckpoint::of(&mount.log),
                 objects: ObjectReader::new(mount.log.clone(), config.limits.cache_bytes),
-                prover: Prover::new(mount.log.clone()),
+                readers: Arc::default(),
                 metrics: metrics.site(&mount.label),
                 mount,
             })
@@ -118,6 +123,7 @@ impl App {
         App {
             limits: config.limits.clone(),
             gate: Gate::new(&config, listening),
+            outgoing: Outgoing::new(config.limits.outgoing_bytes),
             elsewhere: metrics.site(""),
             metrics,
             config,
@@ -234,6 +240,8 @@ impl App {
                 self.in_time(site.objects.answer(path, request.headers())).await?
             }
             (Target::Proof(index), Some(site)) => proof(self, site, peer, request.headers(), index).await,
+            (Target::Lookup(asked), Some(site)) => vindex::lookup(self, site, peer, request, asked).await,
+            (Target::IndexStats, Some(site)) => vindex::stats::stats(site),
             (Target::LogJson, Some(site)) => Ok(status::log_json(self, site)),
             (Target::Ready, Some(site)) => Ok(status::ready(site)),
             (Target::Ready, None) => Ok(status::all_ready(&self.sites)),
@@ -272,6 +280,9 @@ enum Target<'a> {
     Object(&'a str),
     /// A proof; the index as text.
     Proof(&'a str),
+    /// A lookup in the verifiable index, and how the path asks for a key.
+    Lookup(Asked<'a>),
+    IndexStats,
     LogJson,
     Ready,
     Page,
@@ -289,8 +300,10 @@ impl<'a> Target<'a> {
             "checkpoint" => Some(Target::Checkpoint),
             "log.json" => Some(Target::LogJson),
             "ready" => Some(Target::Ready),
+            "vindex/stats" => Some(Target::IndexStats),
             "" => Some(Target::Page),
             _ if path.starts_with("tile/") => Some(Target::Object(path)),
+            _ if path.starts_with("vindex/") => Asked::of(path).map(Target::Lookup),
             _ => path.strip_prefix("proof/").map(Target::Proof),
         }
     }
@@ -302,6 +315,7 @@ impl<'a> Target<'a> {
             Target::Checkpoint => Route::Checkpoint,
             Target::Object(_) => Route::Object,
             Target::Proof(_) => Route::Proof,
+            Target::Lookup(_) => Route::Lookup,
             _ => Route::Other,
         }
     }

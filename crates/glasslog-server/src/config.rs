@@ -52,6 +52,8 @@ pub struct Limits {
     pub batch_entries: usize,
     /// How many bytes of tiles and bundles, plain and compressed, are kept in memory for each log.
     pub cache_bytes: usize,
+    /// How many bytes of lookups, those larger than 64 KiB, are on their way to readers at once.
+    pub outgoing_bytes: usize,
     /// How many clients' rates are remembered; more than these share one.
     pub rate_buckets: usize,
 }
@@ -80,6 +82,7 @@ impl Default for Limits {
             batch_bytes: 8 << 20,
             batch_entries: 16_384,
             cache_bytes: 32 << 20,
+            outgoing_bytes: 128 << 20,
             rate_buckets: 65_536,
         }
     }

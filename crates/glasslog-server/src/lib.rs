@@ -18,11 +18,14 @@ mod gate;
 mod metrics;
 mod object;
 mod openapi;
+mod outgoing;
 mod page;
 mod proof;
 mod range;
+mod readers;
 mod status;
 mod tokens;
+mod vindex;
 
 use std::{future::Future, sync::Arc, time::Duration};
 

@@ -1,5 +1,7 @@
 //! What Prometheus sees. Counters are looked up once, when a log is mounted, and are plain atomics from then on.
 
+mod index;
+
 use std::{
     fmt,
     sync::atomic::AtomicI64,
@@ -32,17 +34,19 @@ pub(crate) enum Route {
     Checkpoint,
     Object,
     Proof,
+    Lookup,
     /// Pages and descriptions, and whatever does not exist.
     Other,
 }
 
 impl Route {
-    const ALL: [(Route, &'static str); 6] = [
+    const ALL: [(Route, &'static str); 7] = [
         (Route::Add, "add"),
         (Route::AddBatch, "add-batch"),
         (Route::Checkpoint, "checkpoint"),
         (Route::Object, "tile"),
         (Route::Proof, "proof"),
+        (Route::Lookup, "lookup"),
         (Route::Other, "other"),
     ];
 
@@ -255,6 +259,7 @@ impl Collector for LogState {
             let labels = [("log", *label)];
             ConstCounter::new(progress.commits).encode(commits.encode_family(&labels)?)?;
         }
+        index::encode(&self.logs, &mut encoder)?;
         self.encode_witnesses(&mut encoder)
     }
 }

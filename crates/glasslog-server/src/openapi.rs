@@ -12,6 +12,7 @@ use utoipa::{
 use crate::{
     answer::{Answer, Problem},
     status::{DescribedLimits, Description, Readiness},
+    vindex::{Anchor, Found, IndexSummary, Rebuild, Statistics},
 };
 
 #[derive(OpenApi)]
@@ -29,6 +30,10 @@ use crate::{
         crate::object::tile,
         crate::object::entries,
         crate::proof::proof,
+        crate::vindex::lookup,
+        crate::vindex::by_key,
+        crate::vindex::by_name,
+        crate::vindex::stats::stats,
         crate::status::ready,
         crate::status::log_json,
         health,
@@ -36,7 +41,7 @@ use crate::{
         openapi,
         crate::page::log_page,
     ),
-    components(schemas(Problem, Readiness, Description, DescribedLimits)),
+    components(schemas(Anchor, Found, IndexSummary, Problem, Rebuild, Statistics, Readiness, Description, DescribedLimits)),
     modifiers(&BearerScheme),
 )]
 struct Api;

@@ -7,6 +7,7 @@ use crate::{
     app::{App, Site},
     metrics::checkpoint_age,
     status::SOFTWARE,
+    vindex::IndexSummary,
 };
 
 /// The page of one log.
@@ -27,13 +28,14 @@ pub(crate) fn log_page(app: &App, site: &Site) -> Answer {
         (None, _) => "taking entries".to_owned(),
     };
     let age = checkpoint_age(&progress).map_or("none yet".to_owned(), |age| format!("{age} s old"));
+    let index = IndexSummary::of(&site.log).map_or(String::new(), |index| index.as_html(&site.log));
     let keys: Vec<_> = vkeys.iter().map(|vkey| format!("<code>{}</code>", Escaped(vkey))).collect();
     let body = format!(
         "<h1>{origin}</h1>\n\
          <p>A transparency log: an append-only list that anyone can audit, so that nobody can be shown a different one.</p>\n\
          <dl>\n<dt>State</dt><dd>{state}</dd>\n<dt>Public entries</dt><dd>{published}</dd>\n\
          <dt>Entries in all</dt><dd>{sequenced}</dd>\n<dt>Checkpoint</dt><dd><a href=\"checkpoint\">{age}</a></dd>\n\
-         <dt>Schema</dt><dd>{schema}</dd>\n<dt>Key</dt><dd>{keys}</dd>\n</dl>\n\
+         <dt>Schema</dt><dd>{schema}</dd>\n{index}<dt>Key</dt><dd>{keys}</dd>\n</dl>\n\
          <h2>Verify</h2>\n\
          <p>Keep the key from a source that you trust, not from this page. Then audit the whole log, or one entry:</p>\n\
          <pre>glasslog fsck {url} --vkey '{vkey}'\n\

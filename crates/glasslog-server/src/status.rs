@@ -10,6 +10,7 @@ use crate::{
     answer::Answer,
     app::{App, Site},
     metrics::checkpoint_age,
+    vindex::IndexSummary,
 };
 
 /// How far a log is, and whether it takes entries.
@@ -40,6 +41,8 @@ pub(crate) struct Readiness {
     quorum: bool,
     /// Each witness that is asked.
     witnesses: Vec<Witness>,
+    /// How far the verifiable index is, which nothing waits for; null in a log without one.
+    index: Option<IndexSummary>,
 }
 
 /// What a witness answered.
@@ -87,6 +90,7 @@ impl Readiness {
             checkpoint_age_seconds: checkpoint_age(&progress),
             quorum: progress.quorum,
             witnesses: site.log.witnesses().into_iter().map(Witness::of).collect(),
+            index: IndexSummary::of(&site.log),
         }
     }
 
@@ -170,7 +174,7 @@ pub(crate) fn log_json(app: &App, site: &Site) -> Answer {
         policy: site.log.policy_text().as_deref().map(str::to_owned),
         frozen: site.mount.frozen,
         personality: site.log.schema(),
-        map_fn: None,
+        map_fn: site.log.map_fn().map(|map_fn| map_fn.name().to_owned()),
         repos: site.mount.repos.clone(),
         limits: DescribedLimits {
             entry_bytes: glasslog_core::MAX_ENTRY_BYTES,

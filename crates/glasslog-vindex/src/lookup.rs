@@ -285,19 +285,38 @@ impl Lookup {
     /// [`LookupError`]; nothing in the lookup is then to be believed.
     pub fn verify(&self, pinned: &Pinned<'_>, key: &Key, now: u64) -> Result<VerifiedLookup, LookupError> {
         let (checkpoint, evaluation) = self.checkpoint(pinned, now)?;
-        if self.question.key(pinned.map_fn)? != *key {
+        self.verify_under(checkpoint, evaluation, pinned.map_fn, key)
+    }
+
+    /// Verifies that this is the answer to the question of `key`, as [`Lookup::verify`] does from rule 2 on: the caller has
+    /// opened [`Lookup::checkpoint`] itself, has found its origin to be the pinned one, and judged it by `evaluation`.
+    ///
+    /// # Errors
+    ///
+    /// [`LookupError`]; nothing in the lookup is then to be believed.
+    pub fn verify_under(
+        &self,
+        checkpoint: VerifiedCheckpoint,
+        evaluation: Evaluation,
+        map_fn: &dyn MapFunction,
+        key: &Key,
+    ) -> Result<VerifiedLookup, LookupError> {
+        let size = checkpoint.size();
+        if !evaluation.filled {
+            return Err(LookupError::Quorum { size });
+        }
+        if self.question.key(map_fn)? != *key {
             return Err(LookupError::OtherQuestion);
         }
-        let size = checkpoint.size();
         if matches!(self.evidence, Evidence::EmptyLog) || size == TreeSize::ZERO {
             return self.empty(checkpoint, evaluation, key);
         }
         let root = self.trie_root(key)?;
-        let leaf = self.anchored_leaf(pinned, &root, &checkpoint)?;
+        let leaf = self.anchored_leaf(map_fn, &root, &checkpoint)?;
         let tail = self.evidence.tail();
         self.check_tail(tail, &leaf, &checkpoint)?;
-        let hits = self.hits(tail, pinned.map_fn, key)?;
-        let answer = self.answer(pinned.map_fn, key, hits, &checkpoint)?;
+        let hits = self.hits(tail, map_fn, key)?;
+        let answer = self.answer(map_fn, key, hits, &checkpoint)?;
         let disavowals = self.after_anchor(tail).filter(|(_, entry)| is_disavow_form(entry));
         let disavowals = disavowals.map(|(index, _)| index).collect();
         let anchored = Some((self.anchor, root));
@@ -312,15 +331,11 @@ impl Lookup {
         now: u64,
     ) -> Result<(VerifiedCheckpoint, Evaluation), LookupError> {
         let log_keys = pinned.policy.log_keys(pinned.origin);
-        let witnesses = pinned.policy.witness_keys();
+        let witnesses = pinned.policy.cosigner_keys(pinned.origin);
         let note = self.checkpoint.as_bytes();
         let checkpoint = VerifiedCheckpoint::open_with_witnesses(note, pinned.origin, &log_keys, &witnesses)?;
         let evaluation = pinned.policy.evaluate(checkpoint.cosignatures(), now);
-        if evaluation.filled {
-            Ok((checkpoint, evaluation))
-        } else {
-            Err(LookupError::Quorum { size: checkpoint.size() })
-        }
+        Ok((checkpoint, evaluation))
     }
 
     /// §7.3: of an empty log, the checkpoint says all.
@@ -360,14 +375,14 @@ impl Lookup {
     /// Rules 2 and 4: the leaf hash of the anchor, which is written here and not read.
     fn anchored_leaf(
         &self,
-        pinned: &Pinned<'_>,
+        map_fn: &dyn MapFunction,
         root: &Hash,
         checkpoint: &VerifiedCheckpoint,
     ) -> Result<Hash, LookupError> {
         if self.anchor.0 > MAX_ANCHOR {
             return Err(LookupError::AnchorTooFar(self.anchor));
         }
-        let entry = anchor(pinned.map_fn.name(), Some(root), TreeSize(self.anchor.0));
+        let entry = anchor(map_fn.name(), Some(root), TreeSize(self.anchor.0));
         let leaf = leaf_hash(&entry);
         self.inclusion
             .verify(&leaf, self.anchor, checkpoint.size(), checkpoint.root())

@@ -3,12 +3,13 @@
 //! Writers send entries over plain HTTP/1.1 keep-alive connections: as fast as the answers come (closed loop), or at a
 //! rate (open loop, where latency counts from the moment at which an entry *should* have been sent, so that a stall
 //! is charged to every entry it delays). Then everything acknowledged must become public, and a sample of it is read
-//! back and proven to be at its acknowledged index.
+//! back and proven to be at its acknowledged index; where the log keeps an index, it is looked up there too, with proof.
 
 mod connection;
 mod disk;
 mod entries;
 mod load;
+mod lookups;
 mod publication;
 mod recount;
 mod report;
@@ -23,6 +24,8 @@ use crate::{
     output::Output,
 };
 use connection::Endpoint;
+use entries::Entries;
+use hyper::Uri;
 use publication::Publication;
 
 /// How long everything acknowledged may take to become public before it counts as lost.
@@ -70,6 +73,9 @@ pub struct BenchArgs {
     /// Only read this path (for example tile/0/000), over and over, and write nothing
     #[arg(long, value_name = "PATH")]
     pub get: Option<String>,
+    /// Only look up random keys of the first N entries that a run with this --seed wrote, and write nothing
+    #[arg(long, value_name = "N", requires = "seed", conflicts_with = "get", value_parser = clap::value_parser!(u64).range(1..))]
+    pub lookups: Option<u64>,
     /// Measure fdatasync in this directory too, for the figures to be read against
     #[arg(long, value_name = "DIR")]
     pub disk: Option<PathBuf>,
@@ -105,7 +111,12 @@ pub async fn run(args: BenchArgs, out: &Output) -> Outcome {
     let endpoint = Endpoint::new(&args.url, args.log.token()?.as_deref()).map_err(Failed::usage)?;
     let fdatasync = args.disk.as_deref().map(disk::fdatasync_p50).transpose()?;
     if let Some(path) = &args.get {
-        return reads(&args, &endpoint, path, out).await;
+        let uri = endpoint.uri(path).map_err(Failed::usage)?;
+        return reads(&args, &endpoint, path, vec![uri], out).await;
+    }
+    if let (Some(count), Some(seed)) = (args.lookups, args.seed) {
+        let uris = lookups::uris(&endpoint, &Entries::new(&args, seed), count)?;
+        return reads(&args, &endpoint, "vindex/lookup", uris, out).await;
     }
     let seed = match args.seed {
         Some(seed) => seed,
@@ -119,13 +130,13 @@ pub async fn run(args: BenchArgs, out: &Output) -> Outcome {
     let load = load::write(&args, &endpoint, seed, &bar).await.or_exit(Exit::LogFailure)?;
     bar.finish_and_clear();
     let published = publication.wait_for(load.needed_size(), PUBLICATION_PATIENCE).await;
-    let recount = recount::recount(&args, seed, &load, &published, out).await?;
+    let recount = recount::recount(&args, &endpoint, seed, &load, &published, out).await?;
     Ok(report::print(&settings, &load, &published, &recount, out))
 }
 
-async fn reads(args: &BenchArgs, endpoint: &Endpoint, path: &str, out: &Output) -> Outcome {
+async fn reads(args: &BenchArgs, endpoint: &Endpoint, path: &str, uris: Vec<Uri>, out: &Output) -> Outcome {
     let bar = out.progress(0, "reading", "objects");
-    let load = load::read(args, endpoint, path, &bar).await.or_exit(Exit::LogFailure)?;
+    let load = load::read(args, endpoint, uris, &bar).await.or_exit(Exit::LogFailure)?;
     bar.finish_and_clear();
     Ok(report::print_reads(path, args, &load, out))
 }

@@ -7,9 +7,9 @@ use clap::{Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
 use crate::{
     bench, config, demo,
     exit::{Exit, Failed, OrExit, Outcome},
-    fsck, ingest, keys, log_stanza,
+    fsck, index, ingest, keys, log_stanza, lookup,
     output::{Colour, Output},
-    recover, serve,
+    prove, recover, serve,
     settings::{layers, values},
     verify, witness,
 };
@@ -102,8 +102,15 @@ pub enum Command {
     /// Check that a log holds something, with proof
     #[command(subcommand)]
     Verify(verify::VerifyCommand),
+    /// Look up what a log holds about a name, with proof, also that it holds nothing
+    Lookup(lookup::LookupArgs),
+    /// Write a proof of what a log holds, for others to verify
+    Prove(prove::ProveArgs),
     /// Recompute a whole log and name the first difference
     Fsck(fsck::FsckArgs),
+    /// The verifiable index of a log
+    #[command(subcommand)]
+    Index(index::IndexCommand),
     /// Load a log, wait for publication, and check that nothing is lost
     Bench(bench::BenchArgs),
     /// Bring back a log whose state is lost or behind what was published
@@ -163,7 +170,10 @@ fn dispatch(command: Command, out: &Output) -> Outcome {
             Command::Witness(args) => witness::run(*args, out).await,
             Command::Ingest(command) => ingest::run(command, out).await,
             Command::Verify(command) => verify::run(command, out).await,
+            Command::Lookup(args) => lookup::run(args, out).await,
+            Command::Prove(args) => prove::run(args, out).await,
             Command::Fsck(args) => fsck::run(args, out).await,
+            Command::Index(command) => index::run(command, out).await,
             Command::Bench(args) => bench::run(args, out).await,
             Command::Recover(args) => recover::run(args, out).await,
             Command::Key(command) => keys::run(command, out),
@@ -222,7 +232,13 @@ mod tests {
             "ingest conda F --repo R --subdir S",
             "verify record --repo R --subdir S --file F --repodata X",
             "verify proof F",
+            "verify proof --offline F",
+            "lookup --kind path KEY --log-url U --vkey V",
+            "prove --kind path KEY -o F.tlog-proof",
+            "prove --index 7 -o F.tlog-proof",
             "fsck http://127.0.0.1:2025",
+            "index check http://127.0.0.1:2025",
+            "index check D --map-fn json-field:name --work-dir W --resume -o F",
             "bench http://127.0.0.1:2025",
             "recover D",
             "key new example.org/log",

@@ -15,20 +15,26 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use anyhow::Context;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
+use glasslog_client::inclusion::Inclusion;
 use glasslog_core::{
-    MAX_ENTRY_BYTES,
+    LeafIndex, MAX_ENTRY_BYTES,
+    checkpoint::VerifiedCheckpoint,
     entry_bundle::EntryBundle,
+    hash::leaf_hash,
+    merkle::InclusionProof,
     note::MAX_NOTE_BYTES,
     tile::{BundleId, FULL_WIDTH, ResourcePath, TileId},
 };
 
 pub use http::HttpSource;
 pub use memory::Memory;
-pub use observe::{Observed, observe, weigh};
+pub use observe::{Observed, believe, now, observe, refuse_fork, retry_lagging, weigh};
 pub use target::{HOW_TO_PIN, Target};
 
+pub(crate) use memory::replace;
 pub(crate) use target::{read_at_most, read_bounded, state_directory};
 
 /// Tiles that are fetched at once for one proof.
@@ -55,12 +61,14 @@ pub enum FetchError {
         limit: usize,
     },
     /// The server answered something else.
-    #[error("{url} answered {status}")]
+    #[error("{url} answered {status}{}", if said.is_empty() { String::new() } else { format!(": {said}") })]
     Status {
         /// The address.
         url: String,
         /// The HTTP status.
         status: u16,
+        /// The beginning of what it said.
+        said: String,
     },
     /// The server could not be asked, or stopped answering.
     #[error("cannot read {url}")]
@@ -176,6 +184,31 @@ impl Source {
             ResourcePath::Tile(id) => self.tile(id).await,
             ResourcePath::Bundle(id) => self.bundle(id).await,
         }
+    }
+
+    /// The entry at `index`, proven to be there under `checkpoint`, and the proof.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps it from being read or proven.
+    pub async fn proven_entry(
+        &self,
+        checkpoint: &VerifiedCheckpoint,
+        index: LeafIndex,
+    ) -> anyhow::Result<(Vec<u8>, InclusionProof)> {
+        let (size, root) = (checkpoint.size(), checkpoint.root());
+        let (bundle, position) = BundleId::of_entry(size, index)
+            .with_context(|| format!("there is no entry {index} in a tree of size {size}"))?;
+        let inclusion = Inclusion::new(index, size)?;
+        let tiles = self.tiles(inclusion.tiles()).await?;
+        let included = inclusion.finish(root, glasslog_hash::hasher(), |id| tiles.get(id))?;
+        included.proof.verify(&included.leaf, index, size, root)?;
+        let bytes = self.bundle(&bundle).await?;
+        let entries = EntryBundle::parse(&bytes, bundle.width).with_context(|| bundle.path())?;
+        let entry = entries.iter().nth(position).filter(|entry| leaf_hash(entry) == included.leaf);
+        let entry = entry
+            .with_context(|| format!("entry {index} in {} is not the one that is proven", bundle.path()))?;
+        Ok((entry.to_vec(), included.proof))
     }
 
     /// All tiles of a plan, several at once.

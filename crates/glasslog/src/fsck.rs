@@ -1,6 +1,6 @@
 //! `glasslog fsck`: every entry, every tile and the root of a log recomputed.
 
-mod run;
+pub(crate) mod run;
 pub(crate) mod served_key;
 
 use std::time::Instant;
@@ -9,6 +9,7 @@ use clap::Args;
 use glasslog_client::{
     fsck::{AtFault, Difference},
     pin::Pins,
+    verdict::Demand,
 };
 use glasslog_core::checkpoint::VerifiedCheckpoint;
 use indicatif::HumanCount;
@@ -63,17 +64,11 @@ struct Found {
 ///
 /// [`Failed`].
 pub async fn run(args: FsckArgs, out: &Output) -> Outcome {
-    let source = Source::open(&args.target).map_err(|error| match error {
-        FetchError::NoLog { .. } => Failed::usage(error.to_string()),
-        error => Failed { exit: Exit::LogFailure, error: error.into() },
-    })?;
-    let (pins, key) = match Target::of(&args.log)?.pins {
-        Some(pins) => (pins, "pinned"),
-        None => (served_pins(&source, out).await?, "served"),
-    };
+    let source = open(&args.target)?;
+    let (pins, key) = pins(&source, &args.log, out).await?;
     let checkpoint = open_checkpoint(&source, &pins).await?;
     // The quorum of --policy, at any age: a log at rest can be checked too.
-    weigh(&pins, &checkpoint, None, out)?;
+    weigh(&pins, &checkpoint, Demand::Usual, out)?;
     out.note(format_args!("checking {} entries of {}", HumanCount(checkpoint.size().0), checkpoint.origin()));
 
     let bar = out.progress(checkpoint.size().0, "checking", "entries");
@@ -87,6 +82,26 @@ pub async fn run(args: FsckArgs, out: &Output) -> Outcome {
         Err(Stop::Failed(error)) => return Err(Failed { exit: Exit::LogFailure, error }),
     };
     Ok(report(&checkpoint, key, started.elapsed().as_secs_f64(), difference, out))
+}
+
+/// Where the log is.
+pub(crate) fn open(target: &str) -> Result<Source, Failed> {
+    Source::open(target).map_err(|error| match error {
+        FetchError::NoLog { .. } => Failed::usage(error.to_string()),
+        error => Failed { exit: Exit::LogFailure, error: error.into() },
+    })
+}
+
+/// The pins of `args`, or the key that the log itself names; and which of the two.
+pub(crate) async fn pins(
+    source: &Source,
+    args: &LogArgs,
+    out: &Output,
+) -> Result<(Pins, &'static str), Failed> {
+    match Target::of(args)?.pins {
+        Some(pins) => Ok((pins, "pinned")),
+        None => Ok((served_pins(source, out).await?, "served")),
+    }
 }
 
 /// The key that the log itself names. It shows damage, not dishonesty, and that is said.

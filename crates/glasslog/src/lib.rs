@@ -4,6 +4,7 @@
 //! stdout through [`output::Output`], log lines to stderr through `tracing`, and every ending is an [`exit::Exit`].
 #![forbid(unsafe_code)]
 
+mod age;
 pub mod bench;
 pub mod cli;
 pub mod config;
@@ -11,12 +12,16 @@ pub mod demo;
 pub mod exit;
 pub mod fetch;
 pub mod fsck;
+mod ground;
+pub mod index;
 pub mod ingest;
 pub mod keys;
 pub mod log_dir;
 pub mod log_stanza;
 pub mod logging;
+pub mod lookup;
 pub mod output;
+pub mod prove;
 pub mod recover;
 pub mod serve;
 pub mod service;

@@ -3,7 +3,7 @@
 //! ```text
 //! DIR/public/    checkpoint and tile/: all that a static file server may see (FS_ROOT moves it)
 //! DIR/state/     what is sequenced and not yet everywhere else (DATABASE_URL moves it)
-//! DIR/index/     derived, rebuilt when missing: duplicates/
+//! DIR/index/     derived, rebuilt when missing: duplicates/, vindex/
 //! DIR/tmp/       files on their way to public/; FS_ROOT.tmp/ when that moves it
 //! DIR/log.key    the signing key, 0600; while it is being changed, log-old.key signs too (`keys::rotate`)
 //! DIR/format     the version of all this; a newer one is refused
@@ -19,13 +19,14 @@ use std::{
 };
 
 use anyhow::Context;
-use glasslog_conda::{Conda1, names::Repo};
+use glasslog_conda::{Conda1, Conda1Map, names::Repo};
 use glasslog_core::{
     note::{MAX_NOTE_BYTES, SecretKey, Signer, VerifierKey},
     personality::Personality,
     policy::Policy,
 };
-use glasslog_log::{LogConfig, Stores};
+use glasslog_index::Options;
+use glasslog_log::{IndexConfig, LogConfig, Stores};
 use glasslog_store::{
     LogState,
     disk::{Disk, RealDisk},
@@ -35,10 +36,12 @@ use glasslog_store::{
     objects::{FsObjects, MemoryObjects, Objects},
 };
 
+use glasslog_vindex::MapFunction;
+
 use crate::{
     exit::{Exit, Failed, OrExit},
     keys::{self, KEY_FILE, rotate},
-    settings::{LogSettings, values::StatePlace},
+    settings::{IndexSettings, LogSettings, values::StatePlace},
     witnesses,
 };
 
@@ -90,8 +93,15 @@ pub fn open(settings: &LogSettings) -> Result<OpenDir, Failed> {
     let (keys, is_new) = keys(settings, &places)?;
     let log_keys: Vec<VerifierKey> = keys.iter().map(|key| key.verifier_key().clone()).collect();
     let policy = witnesses::policy(&settings.witnesses, &log_keys)?;
-    let stores = stores(settings, &places, disk)?;
-    Ok(OpenDir { config: config(settings, &keys, &log_keys)?, stores, policy, is_new, locks })
+    let stores = stores(settings, &places, disk.clone())?;
+    let index = index(settings, &places, disk);
+    Ok(OpenDir {
+        config: LogConfig { index, ..config(settings, &keys, &log_keys)? },
+        stores,
+        policy,
+        is_new,
+        locks,
+    })
 }
 
 /// The keys that sign for the log, the current one first, for a command that does not open it; none if it has none yet.
@@ -321,6 +331,25 @@ fn config(settings: &LogSettings, keys: &[SecretKey], log_keys: &[VerifierKey]) 
         partials_kept_for: PARTIALS_KEPT_FOR,
         cosigners: cosigners.into_iter().map(|signer| Arc::new(signer) as Arc<dyn Signer>).collect(),
         refresh_interval: REFRESH_INTERVAL,
+        index: None,
+    })
+}
+
+/// The verifiable index, by the map function of the schema or the field; also where it is switched off, for what it left.
+fn index(settings: &LogSettings, places: &Places, disk: Arc<RealDisk>) -> Option<IndexConfig> {
+    let IndexSettings { enabled, key_field, snapshot_interval } = &settings.index;
+    let map_fn: Arc<dyn MapFunction> = match key_field {
+        Some(field) => Arc::new(field.clone()),
+        None if settings.conda => Arc::new(Conda1Map),
+        None => return None,
+    };
+    Some(IndexConfig {
+        map_fn,
+        enabled: *enabled,
+        anchor_timeout: IndexConfig::ANCHOR_TIMEOUT,
+        disk,
+        dir: places.dir.join("index").join("vindex"),
+        options: Options { snapshot_interval: *snapshot_interval, ..Options::default() },
     })
 }
 

@@ -55,6 +55,8 @@ pub struct Served {
     pub size: u64,
     /// The schema of its entries; without one any bytes are taken.
     pub schema: Option<&'static str>,
+    /// The map function of its index, if it has one.
+    pub map_fn: Option<String>,
     /// The keys of its own cosigners.
     pub cosigners: Vec<String>,
     /// Name and address of each witness that is asked.
@@ -256,6 +258,7 @@ fn open(settings: LogSettings, url: String) -> Result<(Served, Mount, Running), 
         new: is_new,
         size: log.progress().sequenced.0,
         schema: log.schema(),
+        map_fn: log.map_fn().map(|map_fn| map_fn.name().to_owned()),
         cosigners,
         witnesses: log
             .witnesses()
@@ -271,7 +274,9 @@ fn open(settings: LogSettings, url: String) -> Result<(Served, Mount, Running), 
 /// A directory of another log is a matter of settings; everything else is trouble of this machine.
 fn refused(failure: Failure, settings: &LogSettings) -> Failed {
     let exit = match &failure {
-        Failure::State(glasslog_store::log_state::StateError::OtherLog { .. }) => Exit::Usage,
+        Failure::State(glasslog_store::log_state::StateError::OtherLog { .. }) | Failure::Anchors(_) => {
+            Exit::Usage
+        }
         _ => Exit::OwnFailure,
     };
     let context = format!("the log in {} does not start", settings.dir.display());

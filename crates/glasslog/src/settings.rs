@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use glasslog_vindex::JsonField;
 use ipnet::IpNet;
 use zeroize::Zeroizing;
 
@@ -158,10 +159,23 @@ pub struct LogSettings {
     pub conda: bool,
     /// The repos that are taken; empty: all.
     pub repos: Vec<String>,
+    /// Its verifiable index.
+    pub index: IndexSettings,
     /// Who cosigns its checkpoints.
     pub witnesses: WitnessSettings,
     /// Keys of its own cosigners, if any were given.
     pub cosigner_key: Option<Zeroizing<String>>,
+}
+
+/// What was said about the verifiable index of one log.
+#[derive(Clone, Debug)]
+pub struct IndexSettings {
+    /// Whether there is one.
+    pub enabled: bool,
+    /// The member by which JSON entries are indexed; without it and with a schema, the map function is the schema's.
+    pub key_field: Option<JsonField>,
+    /// It becomes durable at least every so many entries.
+    pub snapshot_interval: u64,
 }
 
 /// What was said about the witnesses of one log.
@@ -335,9 +349,35 @@ fn one_log(values: &Values<'_>, prefix: String, dir: PathBuf) -> Result<LogSetti
         backlog_max_bytes: values.required("BACKLOG_MAX_BYTES", values::bytes)?,
         conda: conda.is_some(),
         repos: repos.unwrap_or_default(),
+        index: index(values, conda.is_some())?,
         witnesses: witnesses(values)?,
         cosigner_key: values.text("LOG_COSIGNER_KEY").map(|given| given.text.clone()),
     })
+}
+
+fn index(values: &Values<'_>, has_schema: bool) -> Result<IndexSettings, SettingsError> {
+    let field = |text: &str| JsonField::new(text).ok_or_else(|| "write the name of a member".to_owned());
+    let key_field = values.get("VINDEX_KEY_FIELD", field)?;
+    if key_field.is_some() && has_schema {
+        return Err(SettingsError::Together(
+            "ENTRY_SCHEMA says by what entries are indexed: leave VINDEX_KEY_FIELD out".into(),
+        ));
+    }
+    let has_map_fn = key_field.is_some() || has_schema;
+    let enabled = values.get("VINDEX_ENABLED", values::truth)?.unwrap_or(has_map_fn);
+    if enabled && !has_map_fn {
+        return Err(SettingsError::Together(
+            "VINDEX_ENABLED needs to know by what: give VINDEX_KEY_FIELD (the member of JSON entries that is looked up), or \
+             ENTRY_SCHEMA"
+                .into(),
+        ));
+    }
+    let snapshot_interval =
+        values.required("VINDEX_SNAPSHOT_INTERVAL", |text| match values::number(text)? {
+            0 => Err("at least 1".into()),
+            entries => Ok(entries),
+        })?;
+    Ok(IndexSettings { enabled, key_field, snapshot_interval })
 }
 
 fn witnesses(values: &Values<'_>) -> Result<WitnessSettings, SettingsError> {

@@ -6,7 +6,7 @@ import { mapFunction } from "../../src/vindex.js";
 import { ModelLog } from "../model.js";
 import { makeSigner } from "../support.js";
 
-await Promise.all(["note", "log", "json", "vindex", "lookup", "vectors"].map((name) => import(`../${name}.test.js`)));
+await Promise.all(["note", "quorum", "log", "json", "vindex", "lookup", "vectors"].map((name) => import(`../${name}.test.js`)));
 
 /** Drops files on the example page and reads what it says. */
 async function dropped(fields, files) {

@@ -215,6 +215,13 @@ fn a_logs_own_cosigner_tells_the_time_and_does_not_count() {
     let with_one = [cosigned(&own, 50), cosigned(&witness(0), 50)];
     assert!(!policy.evaluate(&with_one, NOW).filled);
     assert_eq!(policy.evaluate(&with_one, NOW).counted, ["w0"]);
+    // Which log it is may be said beside the policy.
+    let no_log = format!("witness own {own_key}\n{}group q any own w0 w1\nquorum q\n", witness_lines(2));
+    let pinned = parse(&no_log).unwrap().for_logs(core::slice::from_ref(log));
+    assert!(
+        !pinned.evaluate(&stamp, NOW).filled && pinned.evaluate(&[cosigned(&witness(1), 50)], NOW).filled
+    );
+    assert_eq!(pinned.log_keys(ORIGIN), core::slice::from_ref(log));
     let alone = format!("witness own {own_key}\nlog {log}\nquorum own\n");
     assert_eq!(parse(&alone), Err(PolicyError::Unsatisfiable));
 }

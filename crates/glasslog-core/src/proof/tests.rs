@@ -116,6 +116,7 @@ fn what_is_not_a_proof() {
         ("two spaces", format!("{HEAD}index  1\n\n"), 2),
         ("2^64", format!("{HEAD}index 18446744073709551616\n\n"), 2),
         ("extra without a space", format!("{HEAD}extra\nindex 0\n\n"), 2),
+        ("extra that is empty", format!("{HEAD}extra \nindex 0\n\n"), 2),
         ("extra not padded", format!("{HEAD}extra YQ\nindex 0\n\n"), 2),
         ("extra with loose bits", format!("{HEAD}extra YR==\nindex 0\n\n"), 2),
         ("extra twice", format!("{HEAD}extra YQ==\nextra YQ==\nindex 0\n\n"), 3),
@@ -140,7 +141,7 @@ proptest! {
     fn what_parses_is_written_back(
         index: u64,
         hashes in proptest::collection::vec(any::<[u8; 32]>(), 0..5),
-        extra in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..20)),
+        extra in proptest::option::of(proptest::collection::vec(any::<u8>(), 1..20)),
         at: prop::sample::Index,
         byte: u8,
     ) {

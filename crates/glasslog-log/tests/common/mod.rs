@@ -7,9 +7,11 @@ use bytes::Bytes;
 use glasslog_core::{
     LeafIndex, TreeSize,
     checkpoint::VerifiedCheckpoint,
+    entry_bundle::EntryBundle,
     hash::leaf_hash,
     note::{Algorithm, Ed25519Signer, SecretKey, Signer, VerifierKey},
     personality::{EntryIdentity, Identity, InvalidEntry, Personality},
+    tile::all_bundles,
 };
 use glasslog_log::{Ack, AddError, Log, LogConfig, Stores, Workers};
 use glasslog_store::{disk::RealDisk, duplicates::Table, log_state::MemoryLogState, objects::MemoryObjects};
@@ -54,6 +56,7 @@ pub(crate) fn config() -> LogConfig {
         partials_kept_for: Duration::from_secs(300),
         cosigners: Vec::new(),
         refresh_interval: Duration::from_secs(300),
+        index: None,
     }
 }
 
@@ -85,6 +88,20 @@ impl Memory {
 
     pub(crate) fn open(&self) -> (Log, Workers) {
         Log::open(config(), self.stores.clone()).unwrap()
+    }
+
+    /// Everything below the public checkpoint, from the bundles.
+    pub(crate) fn entries(&self) -> Vec<Vec<u8>> {
+        let objects = self.stores.objects.as_ref();
+        let Some(note) = objects.checkpoint().unwrap() else { return Vec::new() };
+        let size = VerifiedCheckpoint::open(&note, ORIGIN, &vkeys()).unwrap().size();
+        let bundles = all_bundles(size).map(|bundle| objects.get(&bundle.path(), None).unwrap().unwrap());
+        bundles
+            .flat_map(|bundle| {
+                let entries = EntryBundle::parse_any(&bundle).unwrap();
+                entries.iter().map(<[u8]>::to_vec).collect::<Vec<_>>()
+            })
+            .collect()
     }
 }
 

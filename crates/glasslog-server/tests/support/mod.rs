@@ -1,7 +1,12 @@
 //! A log in memory behind a real listener, and a client that says exactly what it is told to.
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::Path,
+    sync::{Arc, Condvar, Mutex},
+    time::{Duration, Instant},
+};
 
 use glasslog_core::{
     checkpoint::VerifiedCheckpoint,
@@ -9,9 +14,11 @@ use glasslog_core::{
     note::{Algorithm, Ed25519Signer, SecretKey, Signer, VerifierKey},
     personality::{EntryIdentity, Identity, InvalidEntry, Personality},
 };
-use glasslog_log::{Log, LogConfig, Stores, Workers};
+use glasslog_index::Options;
+use glasslog_log::{IndexConfig, Log, LogConfig, Stores, Workers};
 use glasslog_server::{Mount, ServerConfig, ServerError};
 use glasslog_store::{disk::RealDisk, duplicates::Table, log_state::MemoryLogState, objects::MemoryObjects};
+use glasslog_vindex::{Key, MapFunction};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -47,6 +54,69 @@ impl Personality for Named {
     }
 }
 
+/// Entries of the form `name=value` have two keys; everything else maps to nothing.
+pub(crate) struct Pairs;
+
+impl MapFunction for Pairs {
+    fn name(&self) -> &'static str {
+        "pairs-1"
+    }
+
+    fn kinds(&self) -> &'static [&'static str] {
+        &["name", "value"]
+    }
+
+    fn map(&self, entry: &[u8], keys: &mut Vec<Key>) {
+        if let Some((name, value)) = std::str::from_utf8(entry).ok().and_then(|entry| entry.split_once('=')) {
+            keys.extend([Key::of_kind("name", name), Key::of_kind("value", value)]);
+        }
+    }
+}
+
+/// Holds up an indexer.
+pub(crate) struct Gate {
+    is_open: Mutex<bool>,
+    changed: Condvar,
+    is_used: bool,
+}
+
+impl Gate {
+    pub(crate) fn unused() -> Arc<Gate> {
+        Arc::new(Gate { is_open: Mutex::new(true), changed: Condvar::new(), is_used: false })
+    }
+
+    pub(crate) fn closed() -> Arc<Gate> {
+        Arc::new(Gate { is_open: Mutex::new(false), changed: Condvar::new(), is_used: true })
+    }
+
+    /// Lets the indexer go on, or not.
+    pub(crate) fn set_open(&self, open: bool) {
+        *self.is_open.lock().unwrap() = open;
+        self.changed.notify_all();
+    }
+}
+
+/// [`Pairs`], read by the indexer when the gate is open.
+struct Gated(Arc<Gate>);
+
+impl MapFunction for Gated {
+    fn name(&self) -> &str {
+        Pairs.name()
+    }
+
+    fn kinds(&self) -> &'static [&'static str] {
+        Pairs.kinds()
+    }
+
+    fn map(&self, entry: &[u8], keys: &mut Vec<Key>) {
+        if std::thread::current().name() == Some("indexer") {
+            let is_open = self.0.is_open.lock().unwrap();
+            drop(self.0.changed.wait_while(is_open, |open| !*open).unwrap());
+        }
+        Pairs.map(entry, keys);
+    }
+}
+
 fn key() -> SecretKey {
     SecretKey::from_seed(ORIGIN, Algorithm::Ed25519, &[7; 32]).unwrap()
 }
@@ -71,12 +141,26 @@ pub(crate) fn log_config() -> LogConfig {
         partials_kept_for: Duration::from_secs(300),
         cosigners: Vec::new(),
         refresh_interval: Duration::from_secs(300),
+        index: None,
     }
 }
 
 /// The same with a schema.
 pub(crate) fn with_schema() -> LogConfig {
     LogConfig { personality: Some(Arc::new(Named)), ..log_config() }
+}
+
+/// The same with an index below `dir`. A checkpoint waits for it, and not for long where it is held up.
+fn with_index(dir: &Path, gate: &Arc<Gate>) -> LogConfig {
+    let index = IndexConfig {
+        map_fn: Arc::new(Gated(Arc::clone(gate))),
+        enabled: true,
+        anchor_timeout: if gate.is_used { Duration::from_millis(10) } else { HANGS },
+        disk: Arc::new(RealDisk::private()),
+        dir: dir.join("index"),
+        options: Options::default(),
+    };
+    LogConfig { index: Some(index), ..log_config() }
 }
 
 /// The same, publishing nothing after the empty tree while a test runs.
@@ -113,6 +197,61 @@ impl Server {
     ) -> Server {
         let dir = tempfile::tempdir().unwrap();
         let (log, workers) = open_log(log, dir.path());
+        Server::serving(config, dir, log, workers, mounts).await
+    }
+
+    /// A log with an index that holds `entries`, all of them public and to be looked up.
+    pub(crate) async fn indexed(config: ServerConfig, entries: &[String]) -> Server {
+        let server = Server::gated(config, entries, &Gate::unused()).await;
+        server.indexed_to(entries.len() as u64).await;
+        server
+    }
+
+    /// Opens the gate, and adds entries without a key until an anchor has a root again.
+    pub(crate) async fn recovered(&self, gate: &Gate) {
+        let before = self.log.served().and_then(|pair| pair.anchor());
+        gate.set_open(true);
+        for number in 0.. {
+            let index: u64 = self.add(&format!("noise {number}")).await.text().trim().parse().unwrap();
+            self.published(index + 1).await;
+            if self.log.served().is_some_and(|pair| pair.anchor() > before) {
+                return;
+            }
+        }
+    }
+
+    /// The same, the index being fed while `gate` is open: a log that got its index when it held `entries` already.
+    pub(crate) async fn gated(config: ServerConfig, entries: &[String], gate: &Arc<Gate>) -> Server {
+        let dir = tempfile::tempdir().unwrap();
+        let (state, objects) = (Arc::new(MemoryLogState::default()), Arc::new(MemoryObjects::default()));
+        let (log, workers) = open_log_on(log_config(), dir.path(), state.clone(), objects.clone());
+        if !entries.is_empty() {
+            let bytes: Vec<_> = entries.iter().map(|entry| entry.clone().into_bytes().into()).collect();
+            let permit = log.admit(entries.iter().map(String::len).sum()).unwrap();
+            log.add(permit, log.submissions(bytes).unwrap(), None).await.unwrap();
+        }
+        tokio::task::spawn_blocking(|| workers.stop()).await.unwrap().unwrap();
+        let state = Arc::new(state.restarted());
+        let (log, workers) = open_log_on(with_index(dir.path(), gate), dir.path(), state, objects);
+        Server::serving(config, dir, log, workers, |log| vec![Mount::at_root(log)]).await
+    }
+
+    /// Waits until lookups are answered about `size` entries, and more.
+    pub(crate) async fn indexed_to(&self, size: u64) {
+        let began = Instant::now();
+        while self.log.served().is_none_or(|pair| pair.size().0 <= size) {
+            assert!(began.elapsed() < HANGS, "no lookups");
+            tokio::task::yield_now().await;
+        }
+    }
+
+    async fn serving(
+        config: ServerConfig,
+        dir: TempDir,
+        log: Log,
+        workers: Workers,
+        mounts: impl FnOnce(Log) -> Vec<Mount>,
+    ) -> Server {
         log.published().wait_for(Option::is_some).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -193,12 +332,17 @@ impl Server {
 }
 
 fn open_log(config: LogConfig, dir: &Path) -> (Log, Workers) {
-    let stores = Stores {
-        objects: Arc::new(MemoryObjects::default()),
-        state: Arc::new(MemoryLogState::default()),
-        duplicates: Arc::new(Table::open(Arc::new(RealDisk::private()), &dir.join("duplicates")).unwrap()),
-    };
-    Log::open(config, stores).unwrap()
+    open_log_on(config, dir, Arc::default(), Arc::default())
+}
+
+fn open_log_on(
+    config: LogConfig,
+    dir: &Path,
+    state: Arc<MemoryLogState>,
+    objects: Arc<MemoryObjects>,
+) -> (Log, Workers) {
+    let duplicates = Arc::new(Table::open(Arc::new(RealDisk::private()), &dir.join("duplicates")).unwrap());
+    Log::open(config, Stores { objects, state, duplicates }).unwrap()
 }
 
 /// A connection on which a test writes what it likes.

@@ -22,20 +22,20 @@ use proptest::prelude::*;
 
 use crate::naive;
 
-const ORIGIN: &str = "log.example/vindex";
+pub(crate) const ORIGIN: &str = "log.example/vindex";
 const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
 
-struct Log {
-    entries: Vec<Vec<u8>>,
+pub(crate) struct Log {
+    pub(crate) entries: Vec<Vec<u8>>,
     leaves: Vec<Hash>,
     map_fn: JsonField,
     signer: Ed25519Signer,
-    policy: Policy,
+    pub(crate) policy: Policy,
 }
 
 /// What comes next in a log.
 #[derive(Clone, Copy, Debug)]
-enum Next {
+pub(crate) enum Next {
     Name(usize),
     Other,
     Anchor,
@@ -52,14 +52,14 @@ fn any_next() -> impl Strategy<Value = Next> {
 }
 
 impl Log {
-    fn new() -> Log {
+    pub(crate) fn new() -> Log {
         let key = SecretKey::from_seed(ORIGIN, Algorithm::Ed25519, &[7; 32]).unwrap();
         let policy = Policy::without_witnesses(&[key.verifier_key().clone()]);
         let map_fn = JsonField::new("name").unwrap();
         Log { entries: Vec::new(), leaves: Vec::new(), map_fn, signer: Ed25519Signer::new(&key), policy }
     }
 
-    fn of(story: &[Next]) -> Log {
+    pub(crate) fn of(story: &[Next]) -> Log {
         let mut log = Log::new();
         for next in story {
             let at = TreeSize(u64::try_from(log.entries.len()).unwrap());
@@ -75,13 +75,13 @@ impl Log {
         log
     }
 
-    fn push(&mut self, entry: Vec<u8>) {
+    pub(crate) fn push(&mut self, entry: Vec<u8>) {
         self.leaves.push(leaf_hash(&entry));
         self.entries.push(entry);
     }
 
     /// Where each key is, below `size`, by the names that the entries were made of.
-    fn lists(&self, size: usize) -> BTreeMap<[u8; 32], Vec<u64>> {
+    pub(crate) fn lists(&self, size: usize) -> BTreeMap<[u8; 32], Vec<u64>> {
         let mut lists = BTreeMap::new();
         for (entry, at) in self.entries[..size].iter().zip(0..) {
             for name in NAMES {
@@ -93,7 +93,7 @@ impl Log {
         lists
     }
 
-    fn pairs(&self, size: usize) -> naive::Pairs {
+    pub(crate) fn pairs(&self, size: usize) -> naive::Pairs {
         self.lists(size).into_iter().map(|(key, list)| (key, naive::value(&list))).collect()
     }
 
@@ -103,7 +103,7 @@ impl Log {
         sign(&text, &[&self.signer]).unwrap()
     }
 
-    fn inclusion(&self, index: usize, size: usize) -> InclusionProof {
+    pub(crate) fn inclusion(&self, index: usize, size: usize) -> InclusionProof {
         InclusionProof(naive::path(index, &self.leaves[..size]))
     }
 
@@ -113,7 +113,7 @@ impl Log {
     }
 
     /// The lookup of `name` under the checkpoint of `size` by the anchor at `at`, with the list from `start` on.
-    fn lookup(&self, name: &str, size: usize, at: usize, start: Option<usize>) -> Lookup {
+    pub(crate) fn lookup(&self, name: &str, size: usize, at: usize, start: Option<usize>) -> Lookup {
         let key = Key::of_name(name);
         let tail = self.entries[at + 1..size].to_vec();
         let evidence = match prove(&typed(&self.pairs(at)), &key) {
@@ -135,7 +135,7 @@ impl Log {
         }
     }
 
-    fn pinned(&self) -> Pinned<'_> {
+    pub(crate) fn pinned(&self) -> Pinned<'_> {
         Pinned { origin: ORIGIN, policy: &self.policy, map_fn: &self.map_fn }
     }
 
@@ -155,15 +155,15 @@ impl Log {
     }
 }
 
-fn typed(pairs: &naive::Pairs) -> Vec<(Key, Value)> {
+pub(crate) fn typed(pairs: &naive::Pairs) -> Vec<(Key, Value)> {
     pairs.iter().map(|(key, value)| (Key(*key), Value::from_bytes(value))).collect()
 }
 
-fn indices(list: &[u64]) -> Vec<LeafIndex> {
+pub(crate) fn indices(list: &[u64]) -> Vec<LeafIndex> {
     list.iter().copied().map(LeafIndex).collect()
 }
 
-fn list_end(indices: &[LeafIndex], start: usize) -> ListEnd {
+pub(crate) fn list_end(indices: &[LeafIndex], start: usize) -> ListEnd {
     let mut before = List::new();
     before.extend(&indices[..start]).unwrap();
     ListEnd { before: before.range().clone(), indices: indices[start..].to_vec() }

@@ -6,9 +6,11 @@
     reason = "clippy spares functions marked #[test], and not what they call"
 )]
 
+mod attacks;
 mod files;
 mod log;
 mod naive;
 mod page;
+mod reasons;
 mod shared;
 mod trie;

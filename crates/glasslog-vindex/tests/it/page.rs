@@ -6,6 +6,7 @@ use glasslog_core::{
     Hash, LeafIndex, TreeSize,
     anchor::{Anchor, anchor, disavow, is_disavow_form, parse_anchor},
     hash::leaf_hash,
+    proof::{TlogProof, TlogProofError},
 };
 use glasslog_vindex::{
     Absence, JsonField, Key, List, MapFunction, Presence, RootBuilder, Value, is_reserved, keys_of,
@@ -199,5 +200,19 @@ fn anchors() {
         let tree_size = TreeSize(vector.number("tree_size"));
         assert_eq!(anchor(&map_fn, root.as_ref(), tree_size), entry);
         assert_eq!(parse_anchor(&entry), Some(Anchor { map_fn, root, tree_size }));
+    }
+}
+
+#[test]
+fn the_longest_file() {
+    for vector in vectors("12.11", 2) {
+        let (unit, times) = vector.text("fill").split_once(' ').unwrap();
+        let lines: String = vector.all("line").flat_map(|line| [line, "\n"]).collect();
+        let file = lines.replace('~', &unit.repeat(times.parse().unwrap()));
+        let found = TlogProof::parse(file.as_bytes());
+        match vector.get("refused") {
+            None => assert_eq!(found.unwrap().to_text(), file),
+            Some(_) => assert_eq!(found, Err(TlogProofError::TooLong(67_108_865))),
+        }
     }
 }

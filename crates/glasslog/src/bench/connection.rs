@@ -7,7 +7,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
     Method, Request, StatusCode, Uri,
     client::conn::http1::{SendRequest, handshake},
-    header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER},
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER},
 };
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -18,6 +18,9 @@ const MAX_ANSWER_BYTES: usize = 17 * 1024 * 1024;
 
 /// What every body is sent as: `/add-batch` demands it, `/add` takes any.
 const ENTRIES: HeaderValue = HeaderValue::from_static("application/vnd.glasslog.entries");
+
+/// The index answers with JSON or with a proof; everything else has one form.
+const ANYTHING_BUT_PROOFS_FIRST: HeaderValue = HeaderValue::from_static("text/x.tlog.proof, */*;q=0.5");
 
 /// How long an answer may take: `?wait=published` answers after 30 s at the latest.
 const PATIENCE: Duration = Duration::from_secs(45);
@@ -105,6 +108,8 @@ impl Connection<'_> {
         request.headers_mut().insert(HOST, self.endpoint.host.clone());
         if *request.method() == Method::POST {
             request.headers_mut().insert(CONTENT_TYPE, ENTRIES);
+        } else {
+            request.headers_mut().insert(ACCEPT, ANYTHING_BUT_PROOFS_FIRST);
         }
         if let Some(authorization) = &self.endpoint.authorization {
             request.headers_mut().insert(AUTHORIZATION, authorization.clone());

@@ -5,6 +5,9 @@ use super::{BenchArgs, Kind};
 /// Sizes of the default mix, in bytes.
 const MIX: std::ops::RangeInclusive<u64> = 400..=600;
 
+/// Records of one package name: about what a large channel has.
+const RECORDS_PER_NAME: u64 = 50;
+
 /// Makes the entries of one run.
 #[derive(Clone, Debug)]
 pub(super) struct Entries {
@@ -38,8 +41,8 @@ impl Entries {
     fn record(&self, number: u64, size: usize, random: &mut Random) -> Vec<u8> {
         let (md5, sha256) = (random.hex(2), random.hex(4));
         let (bytes, build) = (1000 + random.next() % 10_000_000, random.next() % 100);
-        let name = format!("bench{:x}", self.seed);
-        let version = format!("{}.{}", number / 1000, number % 1000);
+        let name = format!("bench{:x}-{:x}", self.seed, number / RECORDS_PER_NAME);
+        let version = format!("1.{}", number % RECORDS_PER_NAME);
         let before = format!(
             r#"{{"artifact":{{"md5":"{md5}","sha256":"{sha256}","size":{bytes}}},"eco":"conda","meta":{{"build":"h_{build}","build_number":{build},"depends":[],"md5":"{md5}","name":"{name}","sha256":"{sha256}","size":{bytes},"subdir":"noarch","#
         );
@@ -82,6 +85,13 @@ impl Random {
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 31)
+    }
+
+    /// One of `items`; of none, none.
+    pub(super) fn pick<'i, T>(&mut self, items: &'i [T]) -> Option<&'i T> {
+        let count = items.len() as u64;
+        let pick = if count == 0 { return None } else { self.next() % count };
+        items.get(usize::try_from(pick).ok()?)
     }
 
     fn hex(&mut self, words: usize) -> String {
@@ -128,7 +138,7 @@ mod tests {
             let entry = made.make(number);
             let identity = Conda1::any_repo().validate(&entry).unwrap();
             assert!(identities.insert(format!("{identity:?}")), "entry {number} is not unique");
-            assert!((400..=640).contains(&entry.len()), "{} bytes", entry.len());
+            assert!((400..=660).contains(&entry.len()), "{} bytes", entry.len());
         }
     }
 

@@ -162,23 +162,26 @@ pub(super) async fn write(
     add_up(tasks, pace.started).await
 }
 
-/// Reads one path for the duration of the run.
+/// Reads `uris` in random order for the duration of the run.
 pub(super) async fn read(
     args: &BenchArgs,
     endpoint: &Endpoint,
-    path: &str,
+    uris: Vec<Uri>,
     bar: &ProgressBar,
 ) -> anyhow::Result<Load> {
-    let uri = endpoint.uri(path).map_err(anyhow::Error::msg)?;
     let pace = Arc::new(Pace::new(args));
+    let uris: Arc<[Uri]> = uris.into();
     let mut tasks = JoinSet::new();
-    for _ in 0..args.connections.get() {
-        let (endpoint, uri, pace, bar) = (endpoint.clone(), uri.clone(), Arc::clone(&pace), bar.clone());
+    for number in 0..args.connections.get() as u64 {
+        let (endpoint, uris, pace, bar) =
+            (endpoint.clone(), Arc::clone(&uris), Arc::clone(&pace), bar.clone());
         let mut load = Load::new(pace.started)?;
+        let mut random = Random::new(1, number);
         tasks.spawn(async move {
             let mut connection = endpoint.connection();
             while let Some(intended) = pace.next(1).await {
-                match connection.get(&uri).await {
+                let Some(uri) = random.pick(&uris) else { break };
+                match connection.get(uri).await {
                     Ok(answer) if answer.status == StatusCode::OK => {
                         load.bytes += answer.body.len() as u64;
                         load.succeeded(intended);
@@ -272,12 +275,7 @@ impl Writer {
 
     fn one_to_send_again(&mut self) -> Option<Ack> {
         let wanted = self.random.next() % 100 < u64::from(self.args.duplicates);
-        let count = self.load.acks.len() as u64;
-        if !wanted || count == 0 {
-            return None;
-        }
-        let pick = usize::try_from(self.random.next() % count).ok()?;
-        self.load.acks.get(pick).copied()
+        if wanted { self.random.pick(&self.load.acks).copied() } else { None }
     }
 
     /// One entry as it is, several in the framing of a bundle.

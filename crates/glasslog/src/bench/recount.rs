@@ -12,9 +12,11 @@ use glasslog_core::{
 };
 
 use super::{
-    BenchArgs,
+    BenchArgs, Kind,
+    connection::Endpoint,
     entries::Entries,
     load::{Ack, Load, ProofAnswer},
+    lookups,
     publication::Published,
 };
 use crate::{
@@ -38,6 +40,8 @@ pub(super) struct Recount {
     pub(super) twice: u64,
     /// Entries that were read back and proven to be where they were acknowledged.
     pub(super) proven: usize,
+    /// Keys of those entries that were looked up in the log's index and verified, if it keeps one.
+    pub(super) looked_up: Option<usize>,
     /// What was not as acknowledged, one line each.
     pub(super) wrong: Vec<String>,
 }
@@ -58,6 +62,7 @@ impl Recount {
 /// Counts, then reads a sample back.
 pub(super) async fn recount(
     args: &BenchArgs,
+    endpoint: &Endpoint,
     seed: u64,
     load: &Load,
     published: &Published,
@@ -83,6 +88,13 @@ pub(super) async fn recount(
         bar.inc(acks.len() as u64);
     }
     bar.finish_and_clear();
+    if let Some(pins) = pins.as_ref().filter(|_| args.kind == Kind::Conda)
+        && lookups::has_index(endpoint).await
+    {
+        let wrong = lookups::check(endpoint, pins, &entries, &sample).await;
+        recount.looked_up = Some(wrong.0);
+        recount.wrong.extend(wrong.1);
+    }
     for answer in &load.proofs {
         match check_proof(answer, &entries, pins.as_ref()) {
             Ok(()) => recount.proven += 1,

@@ -57,6 +57,8 @@ struct Json<'r> {
     errors: &'r BTreeMap<String, u64>,
     verified_with: &'r str,
     proven: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    looked_up: Option<usize>,
     unpublished: u64,
     index_given_twice: u64,
     wrong: &'r [String],
@@ -153,6 +155,9 @@ pub(super) fn print(
         recount.twice,
         recount.wrong.len()
     ));
+    if let Some(looked_up) = recount.looked_up {
+        out.line(format_args!("index         {looked_up} keys looked up, with proof"));
+    }
     for wrong in recount.wrong.iter().take(10) {
         out.line(format_args!("{} {wrong}", out.paint(Tone::Bad, "LOST")));
     }
@@ -178,6 +183,7 @@ pub(super) fn print(
         errors: &load.errors,
         verified_with: recount.trust,
         proven: recount.proven,
+        looked_up: recount.looked_up,
         unpublished: recount.unpublished,
         index_given_twice: recount.twice,
         wrong: &recount.wrong,

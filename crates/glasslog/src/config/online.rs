@@ -9,10 +9,10 @@ use serde::Serialize;
 
 use crate::{
     exit::{Exit, Failed},
+    ground::time,
     log_dir,
     output::{Output, Tone},
     settings::LogSettings,
-    verify::report::time,
     witnesses::{self, HttpTransport},
 };
 

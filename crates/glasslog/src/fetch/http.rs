@@ -3,13 +3,23 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use reqwest::{Client, Response, StatusCode, header::RETRY_AFTER, redirect};
+use reqwest::{
+    Client, Response, StatusCode,
+    header::{ACCEPT, RETRY_AFTER},
+    redirect,
+};
 use url::Url;
 
 use super::FetchError;
 
 /// How long connecting may take, and then each wait for more bytes.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long an answer that is made for one question may take in all.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(60);
+
+/// How much of an error's text is read, in bytes.
+const MAX_ERROR_BYTES: usize = 1024;
 
 /// How often an object is asked for before a busy or broken server counts as failed.
 const ATTEMPTS: u32 = 4;
@@ -25,6 +35,15 @@ const MAX_REDIRECTS: usize = 3;
 pub struct HttpSource {
     client: Client,
     base: Url,
+    answer_deadline: Duration,
+}
+
+/// What is asked for.
+struct Request<'r> {
+    path: &'r str,
+    limit: usize,
+    /// The form that is wanted, of an answer that is made for one question.
+    accept: Option<&'static str>,
 }
 
 impl HttpSource {
@@ -47,7 +66,12 @@ impl HttpSource {
             .redirect(stay_on_host(&base))
             .build()
             .map_err(|source| FetchError::Transport { url: url.into(), source })?;
-        Ok(HttpSource { client, base })
+        Ok(HttpSource { client, base, answer_deadline: ANSWER_DEADLINE })
+    }
+
+    #[cfg(test)]
+    pub(super) fn with_answer_deadline(self, answer_deadline: Duration) -> HttpSource {
+        HttpSource { answer_deadline, ..self }
     }
 
     /// The client, with its limits, for other requests to the same log.
@@ -69,13 +93,35 @@ impl HttpSource {
     ///
     /// [`FetchError`], after a few attempts if the server is busy (429, 5xx) or the connection breaks.
     pub async fn get(&self, path: &str, limit: usize) -> Result<Option<Bytes>, FetchError> {
+        self.patiently(Request { path, limit, accept: None }).await
+    }
+
+    /// The answer to a question, in the form `accept` and within a time limit; otherwise like [`HttpSource::get`].
+    ///
+    /// # Errors
+    ///
+    /// [`FetchError`], as [`HttpSource::get`]; at once when the time is over.
+    pub async fn ask(
+        &self,
+        path: &str,
+        accept: &'static str,
+        limit: usize,
+    ) -> Result<Option<Bytes>, FetchError> {
+        self.patiently(Request { path, limit, accept: Some(accept) }).await
+    }
+
+    async fn patiently(&self, request: Request<'_>) -> Result<Option<Bytes>, FetchError> {
         let mut attempt = 1;
         loop {
-            let (error, asked_pause) = match self.attempt(path, limit).await {
+            let (error, asked_pause) = match self.attempt(&request).await {
                 Ok(Answer::Body(bytes)) => return Ok(Some(bytes)),
                 Ok(Answer::Missing) => return Ok(None),
                 Ok(Answer::Busy { error, retry_after }) => (error, retry_after),
-                Err(error @ FetchError::Transport { .. }) => (error, None),
+                Err(FetchError::Transport { url, source })
+                    if !(request.accept.is_some() && source.is_timeout()) =>
+                {
+                    (FetchError::Transport { url, source }, None)
+                }
                 Err(error) => return Err(error),
             };
             if attempt == ATTEMPTS {
@@ -87,25 +133,29 @@ impl HttpSource {
         }
     }
 
-    async fn attempt(&self, path: &str, limit: usize) -> Result<Answer, FetchError> {
-        let url = self.url(path);
+    async fn attempt(&self, request: &Request<'_>) -> Result<Answer, FetchError> {
+        let url = self.url(request.path);
         let failed = |source| FetchError::Transport { url: url.to_string(), source };
-        let response = self.client.get(url.clone()).send().await.map_err(failed)?;
+        let mut asking = self.client.get(url.clone());
+        if let Some(accept) = request.accept {
+            asking = asking.header(ACCEPT, accept).timeout(self.answer_deadline);
+        }
+        let response = asking.send().await.map_err(failed)?;
         let status = response.status();
-        let error = || FetchError::Status { url: url.to_string(), status: status.as_u16() };
         match status {
             StatusCode::OK => {}
             StatusCode::NOT_FOUND | StatusCode::GONE => return Ok(Answer::Missing),
-            StatusCode::TOO_MANY_REQUESTS => {
-                return Ok(Answer::Busy { error: error(), retry_after: retry_after(&response) });
+            _ => {
+                let retry_after = retry_after(&response);
+                let said = first_line(response).await;
+                let error = FetchError::Status { url: url.to_string(), status: status.as_u16(), said };
+                let busy = status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
+                return if busy { Ok(Answer::Busy { error, retry_after }) } else { Err(error) };
             }
-            _ if status.is_server_error() => {
-                return Ok(Answer::Busy { error: error(), retry_after: retry_after(&response) });
-            }
-            _ => return Err(error()),
         }
-        let body = read_body(response, limit).await.map_err(failed)?;
-        body.map(Answer::Body).ok_or_else(|| FetchError::TooLong { path: path.into(), limit })
+        let body = read_body(response, request.limit).await.map_err(failed)?;
+        body.map(Answer::Body)
+            .ok_or_else(|| FetchError::TooLong { path: request.path.into(), limit: request.limit })
     }
 }
 
@@ -135,6 +185,12 @@ async fn read_body(mut response: Response, limit: usize) -> Result<Option<Bytes>
         chunk = response.chunk().await?;
     }
     Ok(Some(body.freeze()))
+}
+
+/// What a server says about its refusal, if it says it briefly.
+async fn first_line(response: Response) -> String {
+    let body = read_body(response, MAX_ERROR_BYTES).await.ok().flatten().unwrap_or_default();
+    String::from_utf8_lossy(&body).lines().next().unwrap_or_default().trim().to_owned()
 }
 
 fn retry_after(response: &Response) -> Option<Duration> {

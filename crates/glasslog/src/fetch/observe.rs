@@ -5,10 +5,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::Context;
 use glasslog_client::{
     pin::Pins,
-    seen::{Comparison, Relation},
-    verdict::Standing,
+    seen::{Comparison, ForkEvidence, Relation},
+    verdict::{Demand, Standing},
 };
-use glasslog_core::checkpoint::VerifiedCheckpoint;
+use glasslog_core::{checkpoint::VerifiedCheckpoint, tile::TileId};
 
 use super::{Source, memory::Memory};
 use crate::{
@@ -33,7 +33,7 @@ pub struct Observed {
     pub lagging: bool,
 }
 
-/// Fetches and judges the newest checkpoint. `max_age` in seconds, if one was asked for.
+/// Fetches and judges the newest checkpoint.
 ///
 /// # Errors
 ///
@@ -42,14 +42,27 @@ pub async fn observe(
     source: &Source,
     pins: &Pins,
     memory: Option<&Memory>,
-    max_age: Option<u64>,
+    demand: Demand,
     out: &Output,
 ) -> Result<Observed, Failed> {
+    retry_lagging(async || observe_once(source, pins, memory, demand, out).await, |observed| observed.lagging)
+        .await
+}
+
+/// Asks again, a few times and with a pause, while what comes back is behind what was seen before.
+///
+/// # Errors
+///
+/// Those of `ask`.
+pub async fn retry_lagging<T>(
+    mut ask: impl AsyncFnMut() -> Result<T, Failed>,
+    is_lagging: impl Fn(&T) -> bool,
+) -> Result<T, Failed> {
     let mut attempt = 1;
     loop {
-        let observed = observe_once(source, pins, memory, max_age, out).await?;
-        if !observed.lagging || attempt == ATTEMPTS {
-            return Ok(observed);
+        let answer = ask().await?;
+        if attempt == ATTEMPTS || !is_lagging(&answer) {
+            return Ok(answer);
         }
         attempt += 1;
         tokio::time::sleep(PAUSE).await;
@@ -60,18 +73,58 @@ async fn observe_once(
     source: &Source,
     pins: &Pins,
     memory: Option<&Memory>,
-    max_age: Option<u64>,
+    demand: Demand,
     out: &Output,
 ) -> Result<Observed, Failed> {
     let note = source.checkpoint().await.or_exit(Exit::LogFailure)?;
     let checkpoint =
         pins.open(&note).context("the log's checkpoint is not believed").or_exit(Exit::LogFailure)?;
-    let standing = weigh(pins, &checkpoint, max_age, out)?;
+    believe(source, pins, memory, checkpoint, demand, out).await
+}
+
+/// Weighs a checkpoint that verified, compares it with what was seen before, and remembers it if it is larger.
+///
+/// # Errors
+///
+/// [`Failed`] with 4: the quorum is not filled, or the log has forked, or cannot show that it has not.
+pub async fn believe(
+    source: &Source,
+    pins: &Pins,
+    memory: Option<&Memory>,
+    checkpoint: VerifiedCheckpoint,
+    demand: Demand,
+    out: &Output,
+) -> Result<Observed, Failed> {
+    let standing = weigh(pins, &checkpoint, demand, out)?;
     let lagging = match memory {
         Some(memory) => compare(source, pins, memory, &checkpoint, out).await?,
         None => false,
     };
     Ok(Observed { checkpoint, standing, lagging })
+}
+
+/// Compares with the remembered checkpoint as far as can be done without asking anybody: two roots at one size are a fork.
+///
+/// # Errors
+///
+/// [`Failed`] with 4.
+pub fn refuse_fork(
+    pins: &Pins,
+    memory: Option<&Memory>,
+    checkpoint: &VerifiedCheckpoint,
+) -> Result<(), Failed> {
+    let remembered = |memory: &Memory| memory.remembered(checkpoint.origin(), pins).ok().flatten();
+    let Some((memory, remembered)) = memory.and_then(|memory| Some((memory, remembered(memory)?))) else {
+        return Ok(());
+    };
+    if remembered.size() != checkpoint.size() {
+        return Ok(());
+    }
+    let no_tiles = |_: &TileId| None::<&[u8]>;
+    match Comparison::new(&remembered, checkpoint)?.finish(glasslog_hash::hasher(), no_tiles)? {
+        Relation::Fork(evidence) => Err(forked(memory, checkpoint, &evidence)),
+        Relation::Same | Relation::Grown | Relation::Lagging => Ok(()),
+    }
 }
 
 /// What stands behind a checkpoint now; fails unless its quorum is filled.
@@ -82,10 +135,10 @@ async fn observe_once(
 pub fn weigh(
     pins: &Pins,
     checkpoint: &VerifiedCheckpoint,
-    max_age: Option<u64>,
+    demand: Demand,
     out: &Output,
 ) -> Result<Standing, Failed> {
-    let standing = Standing::new(pins, checkpoint, now(), max_age);
+    let standing = Standing::new(pins, checkpoint, now(), demand);
     if !standing.quorum_filled {
         let counted = if standing.counted.is_empty() { "none".into() } else { standing.counted.join(", ") };
         return Err(Failed::new(
@@ -135,21 +188,23 @@ async fn compare(
             }
             Ok(false)
         }
-        Relation::Fork(evidence) => {
-            let kept = memory.keep_evidence(checkpoint.origin(), &evidence);
-            let kept = kept.map_or_else(
-                |error| format!("(which could not be kept: {error})"),
-                |path| path.display().to_string(),
-            );
-            Err(Failed::new(
-                Exit::LogFailure,
-                format!(
-                    "THE LOG HAS FORKED: {} has signed two histories. Keep the evidence and report it: {kept}",
-                    checkpoint.origin()
-                ),
-            ))
-        }
+        Relation::Fork(evidence) => Err(forked(memory, checkpoint, &evidence)),
     }
+}
+
+fn forked(memory: &Memory, checkpoint: &VerifiedCheckpoint, evidence: &ForkEvidence) -> Failed {
+    let kept = memory.keep_evidence(checkpoint.origin(), evidence);
+    let kept = kept.map_or_else(
+        |error| format!("(which could not be kept: {error})"),
+        |path| path.display().to_string(),
+    );
+    Failed::new(
+        Exit::LogFailure,
+        format!(
+            "THE LOG HAS FORKED: {} has signed two histories. Keep the evidence and report it: {kept}",
+            checkpoint.origin()
+        ),
+    )
 }
 
 async fn relation(
@@ -170,6 +225,7 @@ async fn relation(
 }
 
 /// Seconds since 1970.
-fn now() -> u64 {
+#[must_use]
+pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -1,12 +1,16 @@
 //! Which log a command reads, and what it pins: from flags, and from the client's own settings file.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use glasslog_client::pin::Pins;
 use glasslog_core::{note::VerifierKey, policy::Policy};
 use serde::Deserialize;
 
 use crate::{
+    age::parse_age,
     cli::LogArgs,
     exit::{Exit, Failed, OrExit},
     keys::ML_DSA,
@@ -27,6 +31,10 @@ pub struct Target {
     pub url: Option<String>,
     /// What is pinned; `None` if nothing is.
     pub pins: Option<Pins>,
+    /// The map function of its index, if the settings pin another than [`crate::lookup::DEFAULT_MAP_FN`].
+    pub map_fn: Option<String>,
+    /// How old the content of the log may be, if the settings say it.
+    pub max_content_age: Option<Duration>,
 }
 
 /// `[log.NAME]` of `config.toml`.
@@ -37,6 +45,8 @@ struct Configured {
     #[serde(default)]
     vkey: Vec<String>,
     policy: Option<PathBuf>,
+    map_fn: Option<String>,
+    max_content_age: Option<String>,
 }
 
 /// `config.toml`: what a client knows about logs. Other tables are of no concern here.
@@ -62,6 +72,8 @@ impl Target {
         Ok(Target {
             url: args.log_url.clone().or(configured.url),
             pins: pins(vkeys, policy.map(PathBuf::as_path))?,
+            map_fn: configured.map_fn,
+            max_content_age: configured.max_content_age.as_deref().map(content_age).transpose()?,
         })
     }
 
@@ -82,6 +94,10 @@ impl Target {
     pub fn pins(&self) -> Result<&Pins, Failed> {
         self.pins.as_ref().ok_or_else(|| Failed::usage(HOW_TO_PIN))
     }
+}
+
+fn content_age(text: &str) -> Result<Duration, Failed> {
+    parse_age(text).map_err(|error| Failed::usage(format!("max_content_age of the settings: {error}")))
 }
 
 fn pins(vkeys: &[String], policy: Option<&Path>) -> Result<Option<Pins>, Failed> {

@@ -53,3 +53,36 @@ async fn what_is_missing_or_too_long_is_named() {
     let missing = source.tile(&TileId { level: 0, index: 1, width: 3 }).await;
     assert!(matches!(missing, Err(FetchError::Missing { path }) if path == "tile/0/001.p/3"));
 }
+
+/// A server that never comes to an end is asked once, and not waited for; what it says when it refuses is told.
+#[tokio::test]
+async fn an_answer_has_a_time_limit_and_a_refusal_its_reason() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let server = tokio::spawn(async move {
+        let mut open = Vec::new();
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = vec![0; 4096];
+            let read = stream.read(&mut head).await.unwrap();
+            let slow = head[..read].starts_with(b"GET /slow ");
+            let answer: &[u8] = if slow {
+                b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nnever"
+            } else {
+                b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\nno such kind\nmore\n"
+            };
+            stream.write_all(answer).await.unwrap();
+            if slow {
+                open.push(stream);
+                assert_eq!(open.len(), 1, "it is asked once");
+            }
+        }
+    });
+    let source = HttpSource::new(&url).unwrap().with_answer_deadline(std::time::Duration::from_millis(50));
+    let slow = source.ask("slow", "text/x.tlog.proof", 100).await;
+    assert!(matches!(slow, Err(FetchError::Transport { source, .. }) if source.is_timeout()));
+    let refused = source.ask("kind", "text/x.tlog.proof", 100).await.unwrap_err();
+    assert_eq!(refused.to_string(), format!("{url}/kind answered 400: no such kind"));
+    server.abort();
+}

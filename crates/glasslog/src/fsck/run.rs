@@ -14,10 +14,10 @@ use tokio::task::JoinSet;
 use crate::fetch::{FetchError, Source};
 
 /// Bundles that a chunk reads ahead of the one that is being checked.
-const READ_AHEAD: usize = 8;
+pub(crate) const READ_AHEAD: usize = 8;
 
 /// Why checking ended before the end.
-pub(super) enum Stop {
+pub(crate) enum Stop {
     /// Something is not as computed.
     Difference(Difference),
     /// The log could not be read.
@@ -50,9 +50,19 @@ async fn check_tree(
     bar: &ProgressBar,
 ) -> Result<(), Stop> {
     let chunks = check_chunks(source, size, jobs, bar).await?;
+    check_above(source, size, &root, &chunks).await
+}
+
+/// The tiles above the chunks, and the root.
+pub(crate) async fn check_above(
+    source: &Source,
+    size: TreeSize,
+    root: &Hash,
+    chunks: &[Subtree],
+) -> Result<(), Stop> {
     let tree = TreeCheck::new(size, glasslog_hash::hasher());
     let tiles = source.tiles(tree.tiles()).await?;
-    Ok(tree.finish(&chunks, &root, |id| tiles.get(id))?)
+    Ok(tree.finish(chunks, root, |id| tiles.get(id))?)
 }
 
 /// Runs up to `jobs` chunks at a time. When one fails, those before it still finish: one of them may hold an earlier
@@ -127,13 +137,17 @@ async fn check_bundles(
     Ok(Some(chunk.finish(level1.as_deref())?))
 }
 
-async fn bundle_and_tile(source: &Source, id: BundleId) -> Result<(bytes::Bytes, bytes::Bytes), FetchError> {
+/// A bundle, and the level-0 tile that it is checked against.
+pub(crate) async fn bundle_and_tile(
+    source: &Source,
+    id: BundleId,
+) -> Result<(bytes::Bytes, bytes::Bytes), FetchError> {
     let leaf_tile = id.leaf_tile();
     tokio::try_join!(source.bundle(&id), source.tile(&leaf_tile))
 }
 
 /// Decides which of two objects that disagree is at fault. A tile that cannot be read for it leaves that open.
-async fn settle(source: &Source, size: TreeSize, root: &Hash, difference: &mut Difference) {
+pub(crate) async fn settle(source: &Source, size: TreeSize, root: &Hash, difference: &mut Difference) {
     let Difference::Hash(hash) = difference else { return };
     let tiles = source.tiles(hash.tiles(size)).await.unwrap_or_default();
     hash.settle(glasslog_hash::hasher(), size, root, |id| tiles.get(id));

@@ -69,7 +69,6 @@ pub fn by_name(name: &str) -> Option<&'static Setting> {
 }
 
 const S3: &str = "keep objects in a bucket";
-const VINDEX: &str = "keep a verifiable index";
 
 const fn setting(
     name: &'static str,
@@ -135,6 +134,21 @@ pub static TABLE: &[Setting] = &[
     setting("ENTRY_SCHEMA", "NAME", "", Kind::Log, "Refuse what is not a valid entry of it: conda-1"),
     setting("ENTRY_REPOS", "NAMES", "", Kind::Log, "Accept only these repos, with commas between"),
     setting(
+        "VINDEX_ENABLED",
+        "BOOL",
+        "",
+        Kind::Log,
+        "Keep a verifiable index; by default where ENTRY_SCHEMA or VINDEX_KEY_FIELD says by what",
+    ),
+    setting("VINDEX_KEY_FIELD", "FIELD", "", Kind::Log, "Index JSON entries by this string member of theirs"),
+    setting(
+        "VINDEX_SNAPSHOT_INTERVAL",
+        "N",
+        "32768",
+        Kind::Log,
+        "Entries after which the index is made durable; a start indexes at most so many again",
+    ),
+    setting(
         "EXTERNAL_WITNESSES",
         "NAME=URL=VKEY,…",
         "",
@@ -183,9 +197,6 @@ pub static TABLE: &[Setting] = &[
     not_yet("S3_REGION", S3),
     not_yet("S3_ACCESS_KEY", S3),
     not_yet("S3_SECRET_KEY", S3),
-    not_yet("VINDEX_ENABLED", VINDEX),
-    not_yet("VINDEX_KEY_FIELD", VINDEX),
-    not_yet("VINDEX_SNAPSHOT_INTERVAL", VINDEX),
 ];
 
 const fn named(flag: &'static str, setting: Setting) -> Setting {

@@ -79,7 +79,9 @@ fn refusals_name_the_setting_and_its_origin() {
         (&[("WITNESS_QUORUM", "2")], None, "EXTERNAL_WITNESSES"),
         (&[("WITNESS_POLICY", "p"), ("WITNESS_QUORUM", "2")], None, "leave EXTERNAL_WITNESSES"),
         (&[("WITNESS_TIMEOUT", "0")], None, "WITNESS_TIMEOUT"),
-        (&[("VINDEX_ENABLED", "true")], None, "index"),
+        (&[("VINDEX_ENABLED", "true")], None, "give VINDEX_KEY_FIELD"),
+        (&[("VINDEX_KEY_FIELD", "f"), ("ENTRY_SCHEMA", "conda-1")], None, "leave VINDEX_KEY_FIELD out"),
+        (&[("VINDEX_SNAPSHOT_INTERVAL", "0")], None, "at least 1"),
         (&[("ENTRY_SCHEMA", "npm-1")], None, "conda-1"),
         (&[("ENTRY_REPOS", "a")], None, "ENTRY_SCHEMA"),
         (&[("API_KEY", "a"), ("API_KEY_FILE", "/b")], None, "keep one"),
@@ -108,6 +110,23 @@ fn what_asks_for_nothing_is_no_later_feature() {
         settings(&[], &[("VINDEX_ENABLED", "false"), ("WITNESS_QUORUM", "0"), ("S3_BUCKET", "")], None)
             .is_ok()
     );
+}
+
+/// On by default where something says by what entries are indexed.
+#[test]
+fn the_index_is_on_where_it_can_be() {
+    let of = |environment: &[(&str, &str)]| settings(&[], environment, None).unwrap().logs.remove(0).index;
+    assert!(!of(&[]).enabled);
+    assert_eq!(of(&[]).snapshot_interval, 32_768);
+    assert!(of(&[("ENTRY_SCHEMA", "conda-1")]).enabled);
+    assert!(!of(&[("ENTRY_SCHEMA", "conda-1"), ("VINDEX_ENABLED", "off")]).enabled);
+    let by_field = of(&[("VINDEX_KEY_FIELD", "pkg"), ("VINDEX_SNAPSHOT_INTERVAL", "100")]);
+    assert_eq!(by_field.key_field.map(|field| field.field().to_owned()), Some("pkg".into()));
+    assert!(by_field.enabled && by_field.snapshot_interval == 100);
+    let of_file =
+        "entry_schema = \"conda-1\"\n[[log]]\nname = \"a\"\n[[log]]\nname = \"b\"\nvindex_enabled = false\n";
+    let both = settings(&[], &[], Some(of_file)).unwrap().logs;
+    assert_eq!(both.iter().map(|log| log.index.enabled).collect::<Vec<_>>(), [true, false]);
 }
 
 #[test]

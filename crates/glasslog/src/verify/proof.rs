@@ -1,53 +1,46 @@
-//! `glasslog verify proof`: offline.
+//! `glasslog verify proof`: offline. What a file proves is said by its extra data: an entry, a lookup, or misbehaviour.
+
+mod entry;
+mod lookup;
+mod misbehaviour;
 
 use std::{fs::File, io::Read, path::Path};
 
 use anyhow::Context;
-use glasslog_client::verdict::Verdict;
-use glasslog_core::{MAX_ENTRY_BYTES, hash::leaf_hash, note::MAX_NOTE_BYTES, proof::TlogProof};
+use glasslog_core::proof::MAX_PROOF_BYTES;
+use glasslog_core::proof::TlogProof;
 
-use super::{ProofArgs, report::Report};
+use super::ProofArgs;
 use crate::{
     exit::{Exit, Failed, OrExit, Outcome},
-    fetch::{Target, weigh},
+    fetch::Target,
     output::Output,
 };
 
-/// The longest proof file that is read, in bytes. Extra data that is longer belongs to lookups, not to entries.
-const MAX_PROOF_BYTES: usize = MAX_NOTE_BYTES + 8 * 1024 * 1024;
+/// How the extra data of a lookup begins (vindex.md §8).
+const LOOKUP: &[u8] = b"VIX1";
+
+/// How that of a proof of misbehaviour begins (§9).
+const MISBEHAVIOUR: &[u8] = b"VIM1";
 
 /// Runs it.
 pub(super) fn run(args: &ProofArgs, out: &Output) -> Outcome {
     let target = Target::of(&args.log)?;
     let pins = target.pins()?;
-    let entry_file = args.entry.as_deref().ok_or_else(|| {
-        Failed::usage("a proof says where an entry is, not which: give the entry too, with --entry FILE")
-    })?;
-    let entry = read(entry_file, MAX_ENTRY_BYTES)?;
-    let name = args.file.display();
-    let proof = TlogProof::parse(&read(&args.file, MAX_PROOF_BYTES)?)
-        .with_context(|| format!("{name} is no tlog-proof"))
+    let file = read(&args.file, MAX_PROOF_BYTES)?;
+    let proof = TlogProof::parse(&file)
+        .with_context(|| format!("{} is no tlog-proof", args.file.display()))
         .or_exit(Exit::OwnFailure)?;
+    match proof.extra.as_deref() {
+        Some(extra) if extra.starts_with(LOOKUP) => lookup::verify(args, &target, &file, out),
+        Some(extra) if extra.starts_with(MISBEHAVIOUR) => misbehaviour::verify(args, &target, &file, out),
+        _ => entry::verify(args, pins, &proof, out),
+    }
+}
 
-    let checkpoint = pins
-        .open(proof.checkpoint.as_bytes())
-        .context("the proof's checkpoint is not believed")
-        .or_exit(Exit::LogFailure)?;
-    proof.verify_inclusion(&leaf_hash(&entry), &checkpoint).map_err(|error| {
-        let told = format!("{} is not what {name} proves", entry_file.display());
-        Failed { exit: Exit::Mismatch, error: anyhow::Error::new(error).context(told) }
-    })?;
-    let max_age = args.max_age.map(|age| age.as_secs());
-    let standing = weigh(pins, &checkpoint, max_age, out)?;
-    let report = Report {
-        subject: entry_file.display().to_string(),
-        verdict: Verdict::Logged { index: proof.index },
-        checkpoint: &checkpoint,
-        standing: &standing,
-        lagging: false,
-        must_be_fresh: max_age.is_some(),
-    };
-    Ok(report.tell(out))
+/// A file of another kind than the caller's question needs: a mismatch, whatever it proves.
+fn other_kind(args: &ProofArgs, told: &str) -> Failed {
+    Failed::new(Exit::Mismatch, format!("{} {told}", args.file.display()))
 }
 
 /// A file of at most `limit` bytes.

@@ -5,36 +5,41 @@ use std::{convert::Infallible, fs::File};
 use anyhow::Context;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use glasslog_client::{
-    inclusion::Inclusion,
+    lookup::{self, Inquiry, MAX_ENTRIES, MAX_LIST},
     scan::{EntryScan, scan_order},
     verdict::Verdict,
 };
 use glasslog_conda::{
+    Conda1Map,
     decompress::decompress,
     names::{Repo, Subdir},
     repodata::{self, Event},
 };
-use glasslog_core::{
-    LeafIndex,
-    checkpoint::VerifiedCheckpoint,
-    entry_bundle::EntryBundle,
-    hash::leaf_hash,
-    tile::{BundleId, ResourcePath},
-};
+use glasslog_core::{LeafIndex, checkpoint::VerifiedCheckpoint, tile::ResourcePath};
 
 use super::{
-    RecordArgs,
+    RecordArgs, content,
     judge::{Judge, Wanted},
     report::Report,
 };
 use crate::{
     exit::{Exit, Failed, OrExit, Outcome},
     fetch::{Memory, Observed, Source, Target, observe},
+    ground::Ground,
+    lookup::{Asking, Believed},
     output::Output,
 };
 
 /// Objects that a search reads ahead.
 const READ_AHEAD: usize = 16;
+
+/// A verdict, and what it rests on.
+struct Ruling {
+    verdict: Verdict,
+    observed: Observed,
+    /// Where the index is anchored that led to it.
+    anchor: Option<LeafIndex>,
+}
 
 /// Runs it.
 pub(super) async fn run(args: &RecordArgs, out: &Output) -> Outcome {
@@ -42,23 +47,83 @@ pub(super) async fn run(args: &RecordArgs, out: &Output) -> Outcome {
     let pins = target.pins()?;
     let wanted = find(args)?;
     let source = Source::open(target.url()?).or_exit(Exit::Usage)?;
-    let max_age = args.max_age.map(|age| age.as_secs());
-    let observed = observe(&source, pins, Memory::of_user().as_ref(), max_age, out).await?;
-    let verdict = match args.index {
-        Some(index) => at_index(&source, &observed.checkpoint, &wanted, LeafIndex(index)).await,
-        None => search(&source, &observed.checkpoint, &wanted, out).await,
-    }
-    .or_exit(Exit::LogFailure)?;
-    let Observed { checkpoint, standing, lagging } = &observed;
+    let memory = Memory::of_user();
+    let demand = args.age.demand();
+    let asking = Asking { source: &source, pins, memory: memory.as_ref(), demand, out };
+    let by_index =
+        if args.search || args.index.is_some() { None } else { by_index(&asking, &wanted).await? };
+    let ruling = match by_index {
+        Some(ruling) => ruling,
+        None => by_reading(args, &asking, &wanted).await?,
+    };
+    let content = match args.max_content_age.or(target.max_content_age) {
+        Some(max_age) if ruling.verdict.needs_freshness() => {
+            Some(content::of(&asking, &wanted, max_age).await?)
+        }
+        _ => None,
+    };
     let report = Report {
         subject: format!("{} {}", wanted.repo, wanted.path),
-        must_be_fresh: verdict.needs_freshness() || max_age.is_some(),
-        verdict,
-        checkpoint,
-        standing,
-        lagging: *lagging,
+        ground: Ground {
+            checkpoint: &ruling.observed.checkpoint,
+            standing: &ruling.observed.standing,
+            lagging: ruling.observed.lagging,
+            must_be_fresh: ruling.verdict.needs_freshness() || demand.is_explicit(),
+            anchor: ruling.anchor,
+            content: content.as_ref(),
+        },
+        verdict: ruling.verdict,
     };
     Ok(report.tell(out))
+}
+
+/// Without an index: the one entry that was named, or a search of all.
+async fn by_reading(args: &RecordArgs, asking: &Asking<'_>, wanted: &Wanted) -> Result<Ruling, Failed> {
+    let Asking { source, pins, memory, demand, out } = *asking;
+    if args.index.is_none() && !args.search {
+        out.note("the log has no index that can be asked: searching its entries, newest first");
+    }
+    let observed = observe(source, pins, memory, demand, out).await?;
+    let verdict = match args.index {
+        Some(index) => at_index(source, &observed.checkpoint, wanted, LeafIndex(index)).await,
+        None => search(source, &observed.checkpoint, wanted, out).await,
+    };
+    Ok(Ruling { verdict: verdict.or_exit(Exit::LogFailure)?, observed, anchor: None })
+}
+
+/// What the log's index says about the path, judged by the entries that it leads to; `None` if there is no index.
+async fn by_index(asking: &Asking<'_>, wanted: &Wanted) -> Result<Option<Ruling>, Failed> {
+    let name = format!("conda/{}/{}", wanted.repo, wanted.path);
+    let inquiry = Inquiry::of_name(asking.pins, &Conda1Map, Some("path"), &name).or_exit(Exit::Usage)?;
+    let shown = lookup::Wanted { list: MAX_LIST, entries: MAX_ENTRIES };
+    let Some(mut believed) = asking.ask(&inquiry, shown).await? else { return Ok(None) };
+    let mut verdict = judge(asking.source, &inquiry, &believed, wanted).await?;
+    if verdict.is_none() {
+        // None of the newest decides: the rest of the path's history has to be read.
+        let Some(whole) = asking.complete(&inquiry, believed).await? else { return Ok(None) };
+        believed = whole;
+        verdict = judge(asking.source, &inquiry, &believed, wanted).await?;
+    }
+    let verdict = verdict.context("the history of the path decides nothing")?;
+    let anchor = believed.answered.verified.anchored().map(|(anchor, _)| anchor);
+    Ok(Some(Ruling { verdict, observed: believed.observed, anchor }))
+}
+
+/// The verdict of the proven entries of the path, newest first; `None` if they do not decide and there are more.
+async fn judge(
+    source: &Source,
+    inquiry: &Inquiry<'_>,
+    believed: &Believed,
+    wanted: &Wanted,
+) -> Result<Option<Verdict>, Failed> {
+    let mut judge = Judge::new(wanted)?;
+    for index in believed.indices().iter().rev() {
+        let entry = believed.entry(source, inquiry, *index).await?;
+        if let Some(verdict) = judge.see(*index, &entry).or_exit(Exit::LogFailure)? {
+            return Ok(Some(verdict));
+        }
+    }
+    Ok(believed.is_complete().then(|| judge.end()))
 }
 
 /// The record's canonical entry, out of the repodata file, which must not list the file twice differently.
@@ -110,23 +175,11 @@ async fn at_index(
     wanted: &Wanted,
     index: LeafIndex,
 ) -> anyhow::Result<Verdict> {
-    let size = checkpoint.size();
-    let Some((bundle, position)) = BundleId::of_entry(size, index) else {
+    if !checkpoint.size().contains(index) {
         return Ok(Verdict::NotLogged);
-    };
-    let inclusion = Inclusion::new(index, size)?;
-    let tiles = source.tiles(inclusion.tiles()).await?;
-    let included = inclusion.finish(checkpoint.root(), glasslog_hash::hasher(), |id| tiles.get(id))?;
-    if included.leaf == leaf_hash(&wanted.entry) {
-        included.proof.verify(&included.leaf, index, size, checkpoint.root())?;
-        return Ok(Verdict::Logged { index });
     }
-    let bytes = source.bundle(&bundle).await?;
-    let entries = EntryBundle::parse(&bytes, bundle.width).with_context(|| bundle.path())?;
-    let entry = entries.iter().nth(position).filter(|entry| leaf_hash(entry) == included.leaf);
-    let entry =
-        entry.with_context(|| format!("entry {index} in {} is not the one that is proven", bundle.path()))?;
-    Ok(Judge::new(wanted)?.only(index, entry))
+    let (entry, _) = source.proven_entry(checkpoint, index).await?;
+    Ok(Judge::new(wanted)?.only(index, &entry))
 }
 
 /// Searches the log, newest entries first, each verified before it is looked at.

@@ -1,28 +1,23 @@
 //! How a verdict is told, and its exit code.
 
-use glasslog_client::verdict::{Freshness, Standing, Verdict};
-use glasslog_core::{LeafIndex, checkpoint::VerifiedCheckpoint};
+use glasslog_client::verdict::Verdict;
+use glasslog_core::LeafIndex;
 use serde::Serialize;
 
 use crate::{
     exit::Exit,
+    ground::{Ground, GroundJson},
     output::{Output, Tone},
 };
 
 /// A verdict with what it rests on.
-pub(super) struct Report<'r> {
+pub(crate) struct Report<'r> {
     /// What it is about, as a person would say it.
-    pub(super) subject: String,
+    pub(crate) subject: String,
     /// The verdict.
-    pub(super) verdict: Verdict,
-    /// The checkpoint it rests on.
-    pub(super) checkpoint: &'r VerifiedCheckpoint,
-    /// What stands behind that.
-    pub(super) standing: &'r Standing,
-    /// Whether a larger checkpoint of this log was seen before: whatever the verdict, it is then worth no more than 3.
-    pub(super) lagging: bool,
-    /// Whether the verdict must be fresh.
-    pub(super) must_be_fresh: bool,
+    pub(crate) verdict: Verdict,
+    /// What it rests on.
+    pub(crate) ground: Ground<'r>,
 }
 
 /// What is printed with `--json`. Fields that do not apply are left out.
@@ -39,27 +34,17 @@ struct Json<'r> {
     ours: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     theirs: Option<String>,
-    origin: &'r str,
-    size: u64,
-    root: String,
-    freshness: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    as_of: Option<u64>,
-    lagging: bool,
-    witnesses: &'r [String],
-    not_checked: &'r [String],
+    #[serde(flatten)]
+    ground: GroundJson<'r>,
 }
 
 impl Report<'_> {
     /// Prints it and gives the exit code.
-    pub(super) fn tell(&self, out: &Output) -> Exit {
+    pub(crate) fn tell(&self, out: &Output) -> Exit {
         let exit = self.exit();
         let (word, tone, sentence) = self.sentence();
         out.line(format_args!("{} {}: {sentence}", out.paint(tone, word), self.subject));
-        out.line(out.paint(Tone::Faint, self.basis()));
-        if self.is_too_old() {
-            out.line(format_args!("{} {}", out.paint(Tone::Warn, "stale:"), self.why_too_old()));
-        }
+        self.ground.tell(out);
         let (index, latest) = places(&self.verdict);
         let (ours, theirs) = both_sides(&self.verdict);
         out.json(&Json {
@@ -70,23 +55,12 @@ impl Report<'_> {
             latest: latest.map(|latest| latest.0),
             ours,
             theirs,
-            origin: self.checkpoint.origin(),
-            size: self.checkpoint.size().0,
-            root: self.checkpoint.root().to_string(),
-            freshness: match self.standing.freshness {
-                Freshness::Fresh { .. } => "fresh",
-                Freshness::Stale { .. } => "stale",
-                Freshness::Unknown { .. } => "unknown",
-            },
-            as_of: as_of(self.standing.freshness),
-            lagging: self.lagging,
-            witnesses: &self.standing.counted,
-            not_checked: &self.standing.unchecked,
+            ground: self.ground.json(),
         });
         exit
     }
 
-    /// DESIGN §7: 1 mismatch, 2 not logged, 3 stale; the worst wins.
+    /// DESIGN §7: 1 mismatch, 2 not logged, 3 stale.
     fn exit(&self) -> Exit {
         let by_verdict = match self.verdict {
             Verdict::Logged { .. }
@@ -99,36 +73,7 @@ impl Report<'_> {
             | Verdict::Elsewhere { .. } => Exit::Mismatch,
             Verdict::NotLogged => Exit::NotLogged,
         };
-        by_verdict.worst(if self.is_too_old() { Exit::Stale } else { Exit::Ok })
-    }
-
-    fn is_too_old(&self) -> bool {
-        too_old(self.lagging, self.must_be_fresh, self.standing.freshness)
-    }
-
-    fn why_too_old(&self) -> String {
-        match self.standing.freshness {
-            _ if self.lagging => {
-                "a larger checkpoint of this log was seen before; the one asked now lags behind".into()
-            }
-            Freshness::Unknown { .. } => "no pinned cosigner says a time, and --max-age asks for one".into(),
-            Freshness::Fresh { as_of } | Freshness::Stale { as_of } => {
-                format!("this holds as of {}, longer ago than the maximum age", time(as_of))
-            }
-        }
-    }
-
-    /// What the verdict rests on, in one line.
-    fn basis(&self) -> String {
-        let time = match as_of(self.standing.freshness) {
-            Some(as_of) => format!("as of {}", time(as_of)),
-            None => "time unknown".into(),
-        };
-        let witnesses = match self.standing.counted.as_slice() {
-            [] => "no witness".into(),
-            names => format!("witnesses: {}", names.join(", ")),
-        };
-        format!("{} at size {}, {time}, {witnesses}", self.checkpoint.origin(), self.checkpoint.size())
+        self.ground.exit(by_verdict)
     }
 
     fn sentence(&self) -> (&'static str, Tone, String) {
@@ -180,11 +125,6 @@ impl Report<'_> {
     }
 }
 
-/// FORMATS §5: behind what was seen before is 3 always, older than the maximum age where the verdict is about now.
-fn too_old(lagging: bool, must_be_fresh: bool, freshness: Freshness) -> bool {
-    lagging || (must_be_fresh && freshness.is_too_old())
-}
-
 fn name(verdict: &Verdict) -> &'static str {
     match verdict {
         Verdict::Logged { .. } => "logged",
@@ -220,32 +160,12 @@ fn both_sides(verdict: &Verdict) -> (Option<String>, Option<String>) {
     }
 }
 
-fn as_of(freshness: Freshness) -> Option<u64> {
-    match freshness {
-        Freshness::Fresh { as_of } | Freshness::Stale { as_of } => Some(as_of),
-        Freshness::Unknown { .. } => None,
-    }
-}
-
-/// RFC 3339, or the number where the calendar ends.
-pub(crate) fn time(seconds: u64) -> String {
-    let timestamp =
-        i64::try_from(seconds).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
-    timestamp.map_or_else(|| format!("{seconds} s after 1970"), |timestamp| timestamp.to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn lag_counts_always_and_age_where_the_verdict_is_about_now() {
-        let (fresh, stale) = (Freshness::Fresh { as_of: 1 }, Freshness::Stale { as_of: 1 });
-        for must_be_fresh in [false, true] {
-            assert!(too_old(true, must_be_fresh, fresh));
-            assert!(!too_old(false, must_be_fresh, fresh));
-            assert_eq!(too_old(false, must_be_fresh, stale), must_be_fresh);
-        }
+    fn verdicts_about_now_need_freshness() {
         let (index, latest) = (LeafIndex(0), LeafIndex(1));
         for about_now in [
             Verdict::Current { index },

@@ -197,9 +197,7 @@ fn config_check_explains_a_witness_of_the_same_file() {
 #[test]
 fn settings_of_later_releases_are_refused_not_ignored() {
     let home = home();
-    for (name, value) in
-        [("S3_BUCKET", "b"), ("DATABASE_URL", "postgres://u:pw@h/d"), ("VINDEX_ENABLED", "1")]
-    {
+    for (name, value) in [("S3_BUCKET", "b"), ("DATABASE_URL", "postgres://u:pw@h/d")] {
         let output = glasslog(home.path()).args(["config", "check"]).env(name, value).output().unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(64), "{name}: {stderr}");

@@ -32,7 +32,7 @@ fn a_channel_is_logged_once() {
     assert_eq!((code, stdout.as_str()), (0, "mine/noarch  +3 new  0 already logged\n"), "{stderr}");
     let (code, stdout, _) = ingest(home.path(), &server, &args);
     assert_eq!((code, stdout.as_str()), (0, "mine/noarch  +0 new  3 already logged\n"));
-    assert_eq!(server.checkpoint().0, 3, "public when the command ends, and nothing appended twice");
+    assert_eq!(server.records().len(), 3, "public when the command ends, and nothing appended twice");
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn a_patched_record_is_appended_and_older_repodata_is_refused() {
     let (code, _, stderr) = ingest(home.path(), &server, &args);
     assert_eq!(code, 3);
     assert!(stderr.contains("would roll packages back"), "{stderr}");
-    assert_eq!(server.checkpoint().0, 4, "nothing was sent");
+    assert_eq!(server.records().len(), 4, "nothing was sent");
     let (code, stdout, _) = ingest(home.path(), &server, &[&args[..], &["--force"]].concat());
     assert_eq!((code, stdout.as_str()), (0, "mine/noarch  +1 new  2 already logged\n"));
 }
@@ -69,8 +69,8 @@ fn of_a_file_listed_twice_the_record_of_v3_is_logged_once() {
         assert!(stdout.contains(counts) && stdout.contains("1 listed twice"), "{stdout}");
         assert!(stderr.contains("listed twice with different records: a-1-0.tar.bz2"), "{stderr}");
     }
-    assert_eq!(server.checkpoint().0, 1);
-    let only = String::from_utf8(server.entries(1).pop().unwrap()).unwrap();
+    assert_eq!(server.records().len(), 1);
+    let only = String::from_utf8(server.records().pop().unwrap()).unwrap();
     assert!(only.contains(r#""meta":{"x":2}"#), "{only}");
 }
 
@@ -115,7 +115,7 @@ fn bad_input_is_named_and_never_dropped() {
             ingest(home.path(), &server, &["noarch/repodata.json", "--repo", "mine"]);
         assert_eq!(found, code, "{why}: {stdout}{stderr}");
         assert!(stderr.contains(told), "{why}: {stderr}");
-        assert_eq!(server.checkpoint().0, logged, "{why}: {stdout}{stderr}");
+        assert_eq!(server.records().len(), logged, "{why}: {stdout}{stderr}");
     }
 }
 
@@ -145,7 +145,7 @@ fn one_bad_source_does_not_keep_the_others_from_being_sent() {
     assert_eq!(reports[0]["refused"][0][0], "a-1-0.tar.bz2");
     assert!(reports[1]["failed"].as_str().unwrap().contains("cannot read win-64"), "{stdout}");
     assert_eq!((&reports[2]["new"], &reports[2]["failed"]), (&Value::from(3), &Value::Null));
-    assert_eq!(server.checkpoint().0, 3);
+    assert_eq!(server.records().len(), 3);
     let left = std::fs::read_dir(home.path()).unwrap().map(|file| file.unwrap().file_name());
     assert!(!left.into_iter().any(|name| name.to_string_lossy().contains("jsonl")), "not half of it");
 
@@ -357,7 +357,7 @@ fn another_writer_is_never_rolled_back() {
     assert!(!sent.contains("\"size\":1"), "{sent}");
     assert!(stderr.contains("starting it again"), "{stderr}");
     let size_1 =
-        server.entries(3).iter().filter(|entry| entry.windows(8).any(|at| at == b"\"size\":1")).count();
+        server.records().iter().filter(|entry| entry.windows(8).any(|at| at == b"\"size\":1")).count();
     assert_eq!(size_1, 0, "the older record was never logged");
 }
 
@@ -383,7 +383,7 @@ fn the_conda_forge_sample() {
     assert!(stdout.ends_with("all/8 sources  +12,132 new  0 already logged\n"), "{stdout}");
 
     let mut logged: BTreeMap<String, Value> = BTreeMap::new();
-    for entry in server.entries(12_132) {
+    for entry in server.records() {
         let entry: Value = serde_json::from_slice(&entry).unwrap();
         let path = entry["path"].as_str().unwrap().to_owned();
         assert!(logged.insert(path, entry["meta"].clone()).is_none());
@@ -410,7 +410,7 @@ fn the_conda_forge_sample() {
     let (code, stdout, stderr) = ingest(home.path(), &server, &args);
     assert_eq!(code, 0, "{stderr}");
     assert!(stdout.ends_with("all/8 sources  +0 new  12,132 already logged\n"), "{stdout}");
-    assert_eq!(server.checkpoint().0, 12_132);
+    assert_eq!(server.records().len(), 12_132);
     let (code, stdout, stderr) = run(home.path(), &["fsck", &server.url, "--vkey", &server.vkey]);
     assert_eq!(code, 0, "{stdout}{stderr}");
 }

@@ -11,10 +11,21 @@ mod bench;
 mod cli;
 mod demo;
 mod disk_full;
+mod fake;
 mod five_witnesses;
+#[path = "../../../glasslog-client/tests/forge/mod.rs"]
+mod forge;
+#[path = "../../../glasslog-index/tests/audit/forged.rs"]
+mod forged;
 mod fsck;
+mod index_check;
 mod ingest;
+mod js;
 mod life_of_an_entry;
+mod lookup;
+mod lookup_served;
+#[path = "../../../glasslog-vindex/tests/it/naive.rs"]
+mod naive;
 mod quorum;
 mod rotate;
 mod serve;

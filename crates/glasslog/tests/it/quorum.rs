@@ -33,7 +33,7 @@ fn line(signer: &keys::KeySigner, note: &str, seconds_from_now: i64) -> String {
 
 /// A log with one record that has been stopped: the command reads its directory.
 fn stopped_log(home: &Path) -> (String, String, String) {
-    let server = Server::start(home, &["--entry-schema", "conda-1"]);
+    let server = Server::start(home, &["--entry-schema", "conda-1", "--vindex-enabled", "false"]);
     write(home, "noarch/repodata.json", REPODATA.as_bytes());
     let args = ["ingest", "conda", "noarch/repodata.json", "--repo", "mine", "--log-url", &server.url];
     assert_eq!(run(home, &args).0, 0);

@@ -210,6 +210,12 @@ impl Server {
         })
     }
 
+    /// Every public entry that is no anchor of the log's index.
+    pub(crate) fn records(&self) -> Vec<Vec<u8>> {
+        let entries = self.entries(self.checkpoint().0).into_iter();
+        entries.filter(|entry| !glasslog_core::anchor::is_anchor_form(entry)).collect()
+    }
+
     /// Every entry below `size`, from the bundles.
     pub(crate) fn entries(&self, size: u64) -> Vec<Vec<u8>> {
         let mut entries = Vec::new();

@@ -17,7 +17,7 @@ fn channel(digit: char, license: &str) -> String {
 }
 
 fn conda_log(home: &Path) -> Server {
-    let server = Server::start(home, &["--entry-schema", "conda-1"]);
+    let server = Server::start(home, &["--entry-schema", "conda-1", "--vindex-enabled", "false"]);
     ingest(home, &server, &channel('a', "MIT"));
     server
 }
@@ -211,7 +211,10 @@ fn a_node_that_lags_behind_is_never_0() {
 #[test]
 fn a_fork_is_noticed_and_its_evidence_kept() {
     let home = home();
-    let first = Server::start(home.path(), &["--dir", "one", "--entry-schema", "conda-1"]);
+    let first = Server::start(
+        home.path(),
+        &["--dir", "one", "--entry-schema", "conda-1", "--vindex-enabled", "false"],
+    );
     ingest(home.path(), &first, &channel('a', "MIT"));
     let (sound, vkey) = (channel('a', "MIT"), first.vkey.clone());
     assert_eq!(verify(home.path(), &first, &sound, &["--vkey", &vkey]).0, 0);
@@ -220,8 +223,18 @@ fn a_fork_is_noticed_and_its_evidence_kept() {
 
     let key = home.path().join("one/log.key");
     let key = key.to_str().unwrap();
-    let more =
-        ["--dir", "two", "--entry-schema", "conda-1", "--log-origin", &origin, "--log-private-key-file", key];
+    let more = [
+        "--dir",
+        "two",
+        "--entry-schema",
+        "conda-1",
+        "--vindex-enabled",
+        "false",
+        "--log-origin",
+        &origin,
+        "--log-private-key-file",
+        key,
+    ];
     let second = Server::start(home.path(), &more);
     second.add(other_record().as_bytes());
     second.wait_for_size(1);

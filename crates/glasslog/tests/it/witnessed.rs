@@ -103,7 +103,7 @@ fn config_check_asks_each_witness_what_it_holds() {
 fn verifiers_count_what_witnesses_cosigned() {
     let home = home();
     let home = home.path();
-    let conda = ["--entry-schema", "conda-1"];
+    let conda = ["--entry-schema", "conda-1", "--vindex-enabled", "false"];
     let Witnessed { log, witnesses: [one, two], external } = Witnessed::start(home, &conda);
     let repodata = r#"{"packages.conda":{"a-1-0.conda":{"name":"a","version":"1","build":"0","build_number":0,"sha256":"aa00000000000000000000000000000000000000000000000000000000000000","size":1}}}"#;
     write(home, "noarch/repodata.json", repodata.as_bytes());

@@ -1,0 +1,357 @@
+//! A log with an index: each checkpoint ends in an anchor, judged by a naive model.
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a test binary has no public interface")]
+
+mod common;
+#[path = "common/model.rs"]
+mod model;
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use common::*;
+use glasslog_core::{
+    LeafIndex, TreeSize,
+    anchor::{anchor, is_anchor_form},
+    hash::leaf_hash,
+    personality::Identity,
+};
+use glasslog_log::{EntryError, Failure, Log, LogConfig, Workers};
+use glasslog_store::{
+    LogState,
+    disk::RealDisk,
+    log_state::{Batch, BatchId, CommitOutcome, Slot},
+};
+use glasslog_vindex::{Key, MapFunction};
+use model::{ByName, Kind, judge};
+use parking_lot::{Condvar, Mutex};
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+fn indexed(memory: &Memory) -> LogConfig {
+    let index = model::index(Arc::new(RealDisk::private()), &memory.dir.path().join("index"));
+    LogConfig { index: Some(index), ..config() }
+}
+
+fn open(memory: &Memory) -> (Log, Workers) {
+    Log::open(indexed(memory), memory.stores.clone()).unwrap()
+}
+
+/// The same with a map function that waits at a gate.
+fn gated(memory: &Memory, gate: &Gate, timeout: Duration) -> LogConfig {
+    let mut config = indexed(memory);
+    if let Some(index) = &mut config.index {
+        index.map_fn = Arc::new(gate.clone());
+        index.anchor_timeout = timeout;
+    }
+    config
+}
+
+/// [`ByName`] behind a gate that can be shut: an index that is late.
+#[derive(Clone, Default)]
+struct Gate(Arc<(Mutex<bool>, Condvar)>);
+
+impl Gate {
+    fn shut(&self, shut: bool) {
+        *self.0.0.lock() = shut;
+        self.0.1.notify_all();
+    }
+}
+
+impl MapFunction for Gate {
+    fn name(&self) -> &str {
+        ByName.name()
+    }
+
+    fn kinds(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn map(&self, entry: &[u8], keys: &mut Vec<Key>) {
+        let mut shut = self.0.0.lock();
+        while *shut {
+            self.0.1.wait(&mut shut);
+        }
+        ByName.map(entry, keys);
+    }
+}
+
+/// Waits until the public checkpoint ends in an anchor with a root, behind at least `size` entries.
+async fn anchored(log: &Log, memory: &Memory, size: u64) -> Vec<Kind> {
+    let mut watch = log.published();
+    loop {
+        let public = watch.borrow_and_update().as_ref().map_or(0, |public| public.size.0);
+        let kinds = judge(&memory.entries(), &ByName);
+        if public >= size && kinds.last() == Some(&Kind::Anchor) {
+            return kinds;
+        }
+        watch.changed().await.unwrap();
+    }
+}
+
+fn count(kinds: &[Kind], kind: Kind) -> usize {
+    kinds.iter().filter(|&&found| found == kind).count()
+}
+
+/// FORMATS §2: with the index on every checkpoint is of size 0 or ends in an anchor, whose root is that of the entries before.
+#[test]
+fn each_checkpoint_ends_in_an_anchor() {
+    let memory = Memory::new();
+    let (log, workers) = open(&memory);
+    let sizes = runtime().block_on(async {
+        let mut watch = log.published();
+        let seen = tokio::spawn(async move {
+            let mut sizes = vec![];
+            loop {
+                sizes.extend(watch.borrow_and_update().as_ref().map(|public| public.size.0));
+                if watch.changed().await.is_err() {
+                    return sizes;
+                }
+            }
+        });
+        for i in 0..300_u64 {
+            add(&log, &[&format!("n{}=v{i}", i % 40), "no name"], None).await.unwrap();
+        }
+        anchored(&log, &memory, 302).await;
+        workers.stop().unwrap();
+        drop(log);
+        tokio::time::timeout(Duration::from_millis(10), seen).await.unwrap_or(Ok(vec![])).unwrap_or_default()
+    });
+    let entries = memory.entries();
+    let kinds = judge(&entries, &ByName);
+    assert_eq!(count(&kinds, Kind::Ordinary), 301, "each is there once");
+    assert_eq!(count(&kinds, Kind::Void), 0, "the index was never late");
+    for size in sizes.into_iter().filter(|&size| size > 0) {
+        assert_eq!(kinds[usize::try_from(size - 1).unwrap()], Kind::Anchor, "size {size}");
+    }
+}
+
+/// Nobody but the log writes anchors, with an index and without one.
+#[test]
+fn nobody_submits_an_anchor() {
+    let memory = Memory::new();
+    for config in [config(), indexed(&memory)] {
+        let (log, workers) = Log::open(config, memory.stores.clone()).unwrap();
+        for entry in [anchor("by-name", None, TreeSize(0)), glasslog_core::anchor::disavow(&[LeafIndex(1)])] {
+            let entry = Bytes::from(entry);
+            assert!(matches!(log.submission(entry.clone()), Err(EntryError::AnchorForm)));
+            let both = vec![Bytes::from_static(b"a=1"), entry];
+            assert!(matches!(log.submissions(both), Err((1, EntryError::AnchorForm))));
+        }
+        drop(workers);
+    }
+}
+
+/// An index that is late makes the anchor void after the time-out, holds nobody up, and is followed by one anchor when it has
+/// caught up: exactly one, even if that comes too late again.
+#[test]
+fn a_late_index_makes_one_void_anchor_and_then_a_true_one() {
+    let in_time = (0..20).any(|_| {
+        let memory = Memory::new();
+        let gate = Gate::default();
+        gate.shut(true);
+        let (log, workers) =
+            Log::open(gated(&memory, &gate, Duration::from_millis(50)), memory.stores.clone()).unwrap();
+        runtime().block_on(async {
+            add(&log, &["a=1"], None).await.unwrap();
+            published(&log, 2).await;
+            assert_eq!(judge(&memory.entries(), &ByName), [Kind::Ordinary, Kind::Void]);
+            let status = log.index_status().unwrap();
+            assert_eq!((status.void_anchors, status.lag > 0), (1, true));
+            gate.shut(false);
+            published(&log, 3).await;
+        });
+        let stopped = workers.stop().unwrap();
+        assert_eq!(stopped.published, TreeSize(3), "nothing more was written");
+        judge(&memory.entries(), &ByName) == [Kind::Ordinary, Kind::Void, Kind::Anchor]
+    });
+    assert!(in_time);
+}
+
+/// An index that is late is not waited for when the entries that wait with it are half of what may wait.
+#[test]
+fn a_backlog_that_is_half_full_waits_no_longer() {
+    let memory = Memory::new();
+    let gate = Gate::default();
+    gate.shut(true);
+    let config = LogConfig { backlog_max_bytes: 10_000, ..gated(&memory, &gate, Duration::from_secs(600)) };
+    let (log, workers) = Log::open(config, memory.stores.clone()).unwrap();
+    runtime().block_on(async {
+        add(&log, &["a=1"], None).await.unwrap();
+        let long = "x".repeat(1000);
+        for i in 0..6 {
+            add(&log, &[&format!("{i}={long}")], None).await.unwrap();
+        }
+        published(&log, 2).await;
+        gate.shut(false);
+        anchored(&log, &memory, 8).await;
+    });
+    workers.stop().unwrap();
+    let kinds = judge(&memory.entries(), &ByName);
+    assert_eq!(count(&kinds, Kind::Ordinary), 7);
+    assert!(count(&kinds, Kind::Void) >= 1);
+}
+
+/// A stop in order ends in an anchor, and an index that is as far as the log.
+#[test]
+fn a_log_that_is_stopped_ends_in_an_anchor() {
+    let mut memory = Memory::new();
+    for round in 0..4_u64 {
+        let (log, workers) = open(&memory);
+        runtime().block_on(async {
+            for i in 0..20 {
+                add(&log, &[&format!("n{i}=r{round}")], None).await.unwrap();
+            }
+        });
+        workers.stop().unwrap();
+        let kinds = judge(&memory.entries(), &ByName);
+        assert_eq!(kinds.last(), Some(&Kind::Anchor));
+        assert_eq!(count(&kinds, Kind::Ordinary) as u64, 20 * (round + 1));
+        memory.restart();
+    }
+    // An idle start writes nothing.
+    let before = memory.entries().len();
+    let (_log, workers) = open(&memory);
+    workers.stop().unwrap();
+    assert_eq!(memory.entries().len(), before);
+}
+
+/// A slot that was reserved by a process that died is filled by the next one, and ends the next checkpoint.
+#[test]
+fn a_slot_that_was_left_is_filled_by_the_next_start() {
+    let mut memory = Memory::new();
+    let gate = Gate::default();
+    let (log, killed) =
+        Log::open(gated(&memory, &gate, Duration::from_secs(600)), memory.stores.clone()).unwrap();
+    runtime().block_on(async {
+        add(&log, &["a=1"], None).await.unwrap();
+        anchored(&log, &memory, 2).await;
+        gate.shut(true);
+        add(&log, &["b=1"], None).await.unwrap();
+        while memory.state.view().unwrap().unfilled_anchor.is_none() {
+            tokio::task::yield_now().await;
+        }
+        add(&log, &["c=1"], None).await.unwrap();
+    });
+    memory.restart();
+    assert_eq!(memory.state.view().unwrap().unfilled_anchor, Some(LeafIndex(3)));
+    let (log, workers) = open(&memory);
+    runtime().block_on(anchored(&log, &memory, 6));
+    workers.stop().unwrap();
+    let kinds = judge(&memory.entries(), &ByName);
+    assert_eq!(kinds[3], Kind::Anchor);
+    assert_eq!(kinds[4], Kind::Ordinary);
+    gate.shut(false);
+    drop(killed);
+}
+
+/// With the index switched off, the slot that was left is filled without a root, and the log goes on without anchors; switched
+/// on again, the index is built and the next checkpoint has an anchor.
+#[test]
+fn the_index_can_be_switched_off_and_on() {
+    let mut memory = Memory::new();
+    let gate = Gate::default();
+    gate.shut(true);
+    let (log, killed) =
+        Log::open(gated(&memory, &gate, Duration::from_secs(600)), memory.stores.clone()).unwrap();
+    runtime().block_on(async {
+        add(&log, &["a=1"], None).await.unwrap();
+        while memory.state.view().unwrap().unfilled_anchor.is_none() {
+            tokio::task::yield_now().await;
+        }
+    });
+    memory.restart();
+    let mut off = indexed(&memory);
+    off.index.as_mut().unwrap().enabled = false;
+    let (log, workers) = Log::open(off, memory.stores.clone()).unwrap();
+    assert!(log.index_status().is_none() && log.map_fn().is_none());
+    runtime().block_on(async {
+        published(&log, 2).await;
+        add(&log, &["b=1"], None).await.unwrap();
+        published(&log, 3).await;
+    });
+    workers.stop().unwrap();
+    memory.restart();
+    let (log, workers) = open(&memory);
+    runtime().block_on(anchored(&log, &memory, 4));
+    workers.stop().unwrap();
+    let kinds = judge(&memory.entries(), &ByName);
+    assert_eq!(kinds[..3], [Kind::Ordinary, Kind::Void, Kind::Ordinary]);
+    gate.shut(false);
+    drop(killed);
+}
+
+/// FORMATS §2: a log has one map function for ever.
+#[test]
+fn another_map_function_is_refused() {
+    let mut memory = Memory::new();
+    let (log, workers) = open(&memory);
+    runtime().block_on(add(&log, &["a=1"], None)).unwrap();
+    workers.stop().unwrap();
+    let other = || {
+        let mut config = indexed(&memory);
+        config.index.as_mut().unwrap().map_fn = Arc::new(glasslog_vindex::JsonField::new("a").unwrap());
+        config
+    };
+    let other = other();
+    memory.restart();
+    let refused = Log::open(other, memory.stores.clone()).err().unwrap();
+    assert!(matches!(&refused, Failure::Anchors(why) if why.contains("by-name")), "{refused}");
+
+    // Also when the index was off since, so that the log does not end in an anchor.
+    let (log, workers) = Log::open(config(), memory.stores.clone()).unwrap();
+    runtime().block_on(add(&log, &["b=1"], None)).unwrap();
+    workers.stop().unwrap();
+    memory.restart();
+    let mut other = indexed(&memory);
+    other.index.as_mut().unwrap().map_fn = Arc::new(glasslog_vindex::JsonField::new("a").unwrap());
+    assert!(matches!(Log::open(other, memory.stores.clone()), Err(Failure::Anchors(_))));
+    let (_log, workers) = open(&memory);
+    workers.stop().unwrap();
+}
+
+/// Appends what no submitter can: an entry of any bytes.
+fn smuggle(memory: &Memory, bytes: Vec<u8>) {
+    let leaf_hash = leaf_hash(&bytes);
+    let turn = memory.state.turn(memory.state.view().unwrap().head).unwrap();
+    let slot = Slot::Entry { bytes: bytes.into(), leaf_hash, identity: Identity::from_hash(&leaf_hash) };
+    let batch = Batch { id: BatchId([7; 16]), first_index: turn.head().next_index(), slots: vec![slot] };
+    assert!(matches!(turn.commit(Arc::new(batch), None), CommitOutcome::Committed));
+}
+
+/// An index that was built from nothing and contradicts an anchor stops the log; once that is disavowed, it goes on.
+#[test]
+fn a_wrong_anchor_stops_the_log_until_it_is_disavowed() {
+    let mut memory = Memory::new();
+    let (log, workers) = open(&memory);
+    runtime().block_on(add(&log, &["a=1"], None)).unwrap();
+    workers.stop().unwrap();
+    memory.restart();
+    smuggle(&memory, anchor("by-name", Some(&leaf_hash(b"wrong")), TreeSize(2)));
+
+    let (_log, mut workers) = open(&memory);
+    let why = runtime().block_on(workers.failed());
+    for word in
+        ["index 2", &leaf_hash(b"wrong").to_string(), "glasslog index disavow", "glasslog index rebuild"]
+    {
+        assert!(why.contains(word), "{why}");
+    }
+    assert!(workers.stop().is_err());
+
+    memory.restart();
+    let config = indexed(&memory);
+    let none = glasslog_log::disavow(&config, &memory.stores, &[LeafIndex(0)]).unwrap_err();
+    assert!(none.to_string().contains("no anchor at index 0"), "{none}");
+    let at = glasslog_log::disavow(&config, &memory.stores, &[LeafIndex(2)]).unwrap();
+    let (log, workers) = open(&memory);
+    runtime().block_on(async {
+        published(&log, at.0 + 2).await;
+        add(&log, &["b=1"], None).await.unwrap();
+    });
+    workers.stop().unwrap();
+    let entries = memory.entries();
+    assert!(is_anchor_form(&entries[2]));
+    let last = glasslog_core::anchor::parse_anchor(entries.last().unwrap()).unwrap();
+    assert_eq!(last.root, Some(model::naive_root(&ByName, &entries[..entries.len() - 1])));
+}

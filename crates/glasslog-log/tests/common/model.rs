@@ -1,0 +1,99 @@
+//! A naive judge of anchors: for each, the index is computed anew from all entries before it.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+
+use glasslog_core::{
+    Hash, LeafIndex, TreeSize,
+    anchor::{is_disavow_form, parse_anchor},
+};
+use glasslog_index::Options;
+use glasslog_log::IndexConfig;
+use glasslog_store::disk::Disk;
+use glasslog_vindex::{Key, List, MapFunction, RootBuilder, keys_of};
+
+/// The name of an entry `name=value` is its key; entries without `=` map to nothing.
+#[derive(Clone)]
+pub(crate) struct ByName;
+
+impl MapFunction for ByName {
+    fn name(&self) -> &str {
+        "by-name"
+    }
+
+    fn kinds(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn map(&self, entry: &[u8], keys: &mut Vec<Key>) {
+        let text = std::str::from_utf8(entry).unwrap_or_default();
+        keys.extend(text.split_once('=').map(|(name, _)| Key::of_name(name)));
+    }
+}
+
+/// An index in `dir`, by name.
+pub(crate) fn index(disk: Arc<dyn Disk>, dir: &Path) -> IndexConfig {
+    IndexConfig {
+        map_fn: Arc::new(ByName),
+        enabled: true,
+        anchor_timeout: Duration::from_secs(60),
+        disk,
+        dir: dir.to_owned(),
+        options: Options { snapshot_interval: 64, ..Options::default() },
+    }
+}
+
+/// The root of the index over `entries`.
+pub(crate) fn naive_root(map_fn: &dyn MapFunction, entries: &[Vec<u8>]) -> Hash {
+    let mut lists: BTreeMap<Key, Vec<LeafIndex>> = BTreeMap::new();
+    for (index, entry) in (0..).map(LeafIndex).zip(entries) {
+        for key in keys_of(map_fn, entry) {
+            lists.entry(key).or_default().push(index);
+        }
+    }
+    let mut root = RootBuilder::new();
+    for (key, indices) in lists {
+        let mut list = List::new();
+        list.extend(&indices).unwrap();
+        root.push(key, &list.value().unwrap()).unwrap();
+    }
+    root.finish()
+}
+
+/// What stands at an index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Ordinary,
+    Disavow,
+    Void,
+    Anchor,
+}
+
+/// Checks every anchor of a log against the entries before it, and says what stands where.
+pub(crate) fn judge(entries: &[Vec<u8>], map_fn: &dyn MapFunction) -> Vec<Kind> {
+    let mut kinds = Vec::new();
+    for (index, entry) in entries.iter().enumerate() {
+        kinds.push(match parse_anchor(entry) {
+            None if is_disavow_form(entry) => Kind::Disavow,
+            None => Kind::Ordinary,
+            Some(anchor) => {
+                assert_eq!(anchor.tree_size, TreeSize(index as u64));
+                assert_eq!(anchor.map_fn, map_fn.name());
+                if let Some(root) = anchor.root {
+                    assert_eq!(root, naive_root(map_fn, &entries[..index]), "the anchor at index {index}");
+                }
+                if anchor.root.is_some() { Kind::Anchor } else { Kind::Void }
+            }
+        });
+    }
+    check_placement(&kinds);
+    kinds
+}
+
+/// FORMATS §2: an anchor follows something ordinary; another anchor only once, and that one void.
+fn check_placement(kinds: &[Kind]) {
+    let is_anchor = |kind: &Kind| matches!(kind, Kind::Void | Kind::Anchor);
+    for (index, anchors) in kinds.windows(2).enumerate().filter(|(_, two)| two.iter().all(is_anchor)) {
+        assert_eq!(anchors[0], Kind::Void, "index {index}");
+    }
+    assert!(!kinds.windows(3).any(|three| three.iter().all(is_anchor)));
+}
