@@ -8,7 +8,7 @@
 
 use std::{
     error::Error,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -43,35 +43,32 @@ fn main() -> Result<(), Failure> {
     done
 }
 
-fn run(dir: &std::path::Path, keys: u64, updates: u64) -> Result<(), Failure> {
-    let mut opened = open(dir)?;
+fn run(dir: &Path, keys: u64, updates: u64) -> Result<(), Failure> {
+    build(dir, keys)?;
+    let opened = open_and_say(dir, keys)?;
+    update(opened, keys, updates)?;
+    open_and_say(dir, keys + updates).map(drop)
+}
+
+fn build(dir: &Path, keys: u64) -> Result<(), Failure> {
+    let mut index = open(dir)?.index;
     let begun = begin();
-    let mut bulk = opened.index.bulk()?;
-    for index in 0..keys {
-        bulk.push(LeafIndex(index), &[key(index)])?;
+    let mut bulk = index.bulk()?;
+    for number in 0..keys {
+        bulk.push(LeafIndex(number), &[key(number)])?;
     }
-    let pushed = begun.0.elapsed();
+    let pushed = begun.0.elapsed().as_secs_f64();
     let revision = bulk.finish(&Cancel::default(), &mut |_, _| ())?.ok_or("cancelled")?;
     rate("bulk build, durable", keys, begun);
-    println!(
-        "  of which {:.1} s to make and gather the keys; {}",
-        pushed.as_secs_f64(),
-        resources(&opened.index, keys)
-    );
+    println!("  of which {pushed:.1} s to make and gather the keys; {}", resources(&index, keys));
     prove(&revision, keys, PROOFS)?;
     println!("the same with the files out of the page cache at first:");
     forget(dir)?;
-    prove(&revision, keys, COLD)?;
-    drop((revision, opened));
+    prove(&revision, keys, COLD)
+}
 
-    let begun = Instant::now();
-    let Opened { mut index, keeper, emptied_because } = open(dir)?;
-    println!(
-        "opened in {:.2} s {}; {}",
-        begun.elapsed().as_secs_f64(),
-        emptied_because.unwrap_or_default(),
-        resources(&index, keys)
-    );
+fn update(opened: Opened, keys: u64, updates: u64) -> Result<(), Failure> {
+    let Opened { mut index, keeper, .. } = opened;
     let ended = Arc::new(AtomicBool::new(false));
     let worker = {
         let ended = Arc::clone(&ended);
@@ -93,35 +90,32 @@ fn run(dir: &std::path::Path, keys: u64, updates: u64) -> Result<(), Failure> {
     }
     let revision = index.revision()?;
     rate("updates", updates, begun);
+    let fed = (thread_seconds() - fed) * 1e6 / updates as f64;
     println!(
-        "  {:.2} us of them in the thread that feeds the index",
-        (thread_seconds() - fed) * 1e6 / updates as f64
+        "  {fed:.2} us of them in the thread that feeds; slowest batch {:.0} ms",
+        slowest.as_secs_f64() * 1e3
     );
-    println!(
-        "  slowest batch {:.0} ms; full: {}; {}",
-        slowest.as_secs_f64() * 1e3,
-        index.is_full(),
-        resources(&index, keys + updates)
-    );
+    println!("  full: {}; {}", index.is_full(), resources(&index, keys + updates));
     prove(&revision, keys, PROOFS)?;
     index.keep(index.next())?;
     ended.store(true, Ordering::Release);
     worker.join().map_err(|_| "the keeper has panicked")??;
     println!("after the last merge: {}", resources(&index, keys + updates));
-    index.close()?;
-    drop(revision);
-    let begun = Instant::now();
-    let opened = open(dir)?;
-    println!(
-        "opened in {:.2} s at {:?}; {}",
-        begun.elapsed().as_secs_f64(),
-        opened.index.next(),
-        resources(&opened.index, keys + updates)
-    );
-    Ok(())
+    Ok(index.close()?)
 }
 
-fn open(dir: &std::path::Path) -> Result<Opened, Failure> {
+fn open_and_say(dir: &Path, keys: u64) -> Result<Opened, Failure> {
+    let begun = Instant::now();
+    let opened = open(dir)?;
+    let (seconds, at) = (begun.elapsed().as_secs_f64(), opened.index.next());
+    println!("opened in {seconds:.2} s at {at}; {}", resources(&opened.index, keys));
+    if let Some(why) = &opened.emptied_because {
+        return Err(format!("it was emptied: {why}").into());
+    }
+    Ok(opened)
+}
+
+fn open(dir: &Path) -> Result<Opened, Failure> {
     let binding = Binding { origin: "example.com/bench".into(), map_fn: "json-field:name".into() };
     Ok(Index::open(Arc::new(RealDisk::private()), dir, &binding, Options::default())?)
 }
@@ -157,7 +151,7 @@ const PROOFS: u64 = 100_000;
 const COLD: u64 = 10_000;
 
 /// Asks the kernel to forget what it has cached of the files.
-fn forget(dir: &std::path::Path) -> Result<(), Failure> {
+fn forget(dir: &Path) -> Result<(), Failure> {
     for entry in std::fs::read_dir(dir)? {
         let file = std::fs::File::open(entry?.path())?;
         rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?;
