@@ -19,6 +19,8 @@ pub(crate) enum Part {
     Durable,
     /// It is to be in the next spill.
     Leaving,
+    /// In the one after, or in the next instead.
+    Next,
     /// It waits for a revision that may become durable.
     New,
 }

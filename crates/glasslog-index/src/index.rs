@@ -15,10 +15,10 @@ use crate::{
     manifest::{Manifest, State},
     open::{self, Loaded},
     place::{bits_for, cell},
-    run::{Run, RunMeta},
+    run::Run,
     slice::Slice,
     tree::Tree,
-    update::update,
+    update::{rehash, update},
 };
 
 /// Keys that are taken in together.
@@ -105,16 +105,23 @@ pub struct Index {
     pub(crate) keys: u64,
     pub(crate) postings: u64,
     newest: Option<Arc<Revision>>,
+    /// It is to become durable next, once it is kept.
     candidate: Option<Candidate>,
-    kept: Option<TreeSize>,
+    /// It will be instead if the anchor of that one was passed over.
+    other: Option<Candidate>,
+    is_leaving: bool,
+    /// The newest that was kept.
+    kept: TreeSize,
+    /// No entry from here on has keys.
+    filled: TreeSize,
     durable: State,
     is_merging: bool,
 }
 
-/// The revision that is to become durable next.
+/// A revision that may become durable.
 struct Candidate {
-    spill: Arc<Spill>,
-    handed_over: bool,
+    state: State,
+    tree: Tree,
 }
 
 impl Index {
@@ -146,7 +153,10 @@ impl Index {
             postings: state.postings,
             newest: None,
             candidate: None,
-            kept: None,
+            other: None,
+            is_leaving: false,
+            kept: TreeSize::ZERO,
+            filled: state.size,
             durable: state,
             is_merging: false,
         };
@@ -182,6 +192,9 @@ impl Index {
         }
         self.pending.extend(keys.iter().map(|key| (*key, index.0)));
         self.next = TreeSize(index.0 + 1);
+        if !keys.is_empty() {
+            self.filled = self.next;
+        }
         if self.pending.len() < BATCH {
             return Ok(());
         }
@@ -202,10 +215,8 @@ impl Index {
             _ => Arc::new(Revision::new(self.state(), self.layers(), self.tree.clone())),
         };
         self.newest = Some(Arc::clone(&revision));
-        if self.candidate.is_none() && self.is_due() {
-            self.delta.mark(Part::New, Part::Leaving);
-            let slices = self.delta.slices(Part::Leaving);
-            self.candidate = Some(Candidate { spill: Arc::new(self.spill_of(slices)), handed_over: false });
+        if !self.is_leaving {
+            self.nominate()?;
         }
         Ok(revision)
     }
@@ -218,16 +229,29 @@ impl Index {
     /// [`IndexError::Runs`].
     pub fn keep(&mut self, size: TreeSize) -> Result<(), IndexError> {
         self.absorb()?;
-        self.kept = self.kept.max(Some(size));
-        let Some(candidate) = self.candidate.as_mut().filter(|candidate| !candidate.handed_over) else {
+        if size <= self.next {
+            self.kept = self.kept.max(size);
+        }
+        if self.is_leaving {
+            return Ok(());
+        }
+        // Those that were passed over will never be kept: what they added leaves with the one that is.
+        if self.candidate.as_ref().is_some_and(|candidate| candidate.state.size < size) {
+            self.delta.mark(Part::Next, Part::Leaving);
+            self.candidate = self.other.take();
+        }
+        let Some(candidate) = &self.candidate else {
+            self.delta.mark(Part::Leaving, Part::New);
             return Ok(());
         };
-        if candidate.spill.state.size == size {
-            candidate.handed_over = true;
-            let spill = Arc::clone(&candidate.spill);
+        if candidate.state.size == size {
+            let spill =
+                Arc::new(spill_of(candidate.state, &candidate.tree, self.delta.slices(Part::Leaving)));
             self.shared.hand_over(|desk| desk.spill = Some(spill));
-        } else if candidate.spill.state.size < size {
-            // Its anchor was passed over: it will never be kept.
+            self.is_leaving = true;
+            self.other = None;
+            self.delta.mark(Part::Next, Part::New);
+        } else if candidate.state.size < size {
             self.candidate = None;
             self.delta.mark(Part::Leaving, Part::New);
         }
@@ -247,14 +271,7 @@ impl Index {
     #[must_use]
     pub fn stats(&self) -> Stats {
         let runs: usize = self.runs.iter().map(|run| run.memory()).sum();
-        let (files, disk_bytes) = match self.shared.files.try_lock() {
-            Some(files) => {
-                let runs = &files.manifest.runs;
-                (runs.len(), runs.iter().map(RunMeta::bytes).sum())
-            }
-            // A merge is under way: what it reads is nearly all there is.
-            None => (self.runs.len(), self.runs.iter().map(|run| run.meta.bytes()).sum()),
-        };
+        let (files, disk_bytes) = self.shared.totals();
         Stats {
             keys: self.keys,
             postings: self.postings,
@@ -289,7 +306,7 @@ impl Index {
         })
     }
 
-    /// Makes the newest kept revision durable if nothing was applied after it. The [`Keeper`] must have ended before.
+    /// Makes the newest kept revision durable if no entry with keys was applied after it. The [`Keeper`] must have ended before.
     ///
     /// # Errors
     ///
@@ -297,14 +314,14 @@ impl Index {
     pub fn close(mut self) -> Result<(), IndexError> {
         self.absorb()?;
         let shared = Arc::clone(&self.shared);
-        if self.kept == Some(self.next) && self.next > self.durable.size {
+        if self.kept >= self.filled && self.kept > self.durable.size {
             self.flush()?;
-            let mut slices = self.delta.slices(Part::Leaving);
-            slices.extend(self.delta.slices(Part::New));
-            let spill = self.spill_of(slices);
+            let slices = [Part::Leaving, Part::Next, Part::New].map(|part| self.delta.slices(part)).concat();
+            let spill = spill_of(State { size: self.kept, ..self.state() }, &self.tree, slices);
             shared.with_files(|files| shared.spill(files, &spill))?;
-        } else if let Some(candidate) = self.candidate.filter(|candidate| candidate.handed_over) {
-            shared.with_files(|files| shared.spill(files, &candidate.spill))?;
+        } else if let Some(candidate) = self.candidate.filter(|_| self.is_leaving) {
+            let spill = spill_of(candidate.state, &candidate.tree, self.delta.slices(Part::Leaving));
+            shared.with_files(|files| shared.spill(files, &spill))?;
         }
         Ok(())
     }
@@ -318,6 +335,7 @@ impl Index {
         if let Some(spilled) = spilled {
             self.durable = spilled.state;
             self.candidate = None;
+            self.is_leaving = false;
             self.delta.mark(Part::Leaving, Part::Durable);
             self.delta.spills.extend(spilled.run);
             self.delta.compact(Part::Durable)?;
@@ -326,10 +344,13 @@ impl Index {
             self.is_merging = false;
             self.newest = None;
             match done {
-                Done::Run(run) => {
+                Done::Run(run, tree) => {
                     self.runs.truncate(self.delta.runs_below);
                     self.runs.push(run);
                     self.delta.remove(Part::Merging);
+                    if let Some(tree) = tree.filter(|tree| tree.bits() > self.tree.bits()) {
+                        self.widen(tree)?;
+                    }
                 }
                 Done::Spill(run) => {
                     self.delta.mark(Part::Merging, Part::Durable);
@@ -341,6 +362,17 @@ impl Index {
         if !self.is_merging {
             self.merge_if_due();
         }
+        Ok(())
+    }
+
+    /// Takes over the tree of more buckets over the runs alone.
+    fn widen(&mut self, mut tree: Tree) -> Result<(), IndexError> {
+        let layers = self.layers();
+        rehash(&layers, &mut tree, &layers.slices)?;
+        if tree.root() != self.tree.root() {
+            return Err(layers.damaged("its rows do not give the root that they gave".into()).into());
+        }
+        self.tree = tree;
         Ok(())
     }
 
@@ -375,8 +407,8 @@ impl Index {
         self.tree = tree;
         (self.keys, self.postings) = (state.keys, state.postings);
         self.newest = None;
-        self.candidate = None;
-        self.kept = None;
+        (self.candidate, self.other, self.is_leaving) = (None, None, false);
+        (self.kept, self.filled) = (TreeSize::ZERO, state.size);
         self.durable = state;
         self.is_merging = false;
     }
@@ -400,17 +432,25 @@ impl Index {
                 || self.delta_bytes() >= self.options.delta_max_bytes / 2)
     }
 
-    /// What makes the present state durable, the newest layers being these.
-    fn spill_of(&self, slices: Vec<Arc<Slice>>) -> Spill {
-        let bits = self.tree.bits();
-        let mut buckets: Vec<usize> =
-            slices.iter().flat_map(|slice| slice.heads.keys.iter().map(|key| cell(key, bits))).collect();
-        buckets.sort_unstable();
-        buckets.dedup();
-        let hash = |bucket: usize| Some((u32::try_from(bucket).ok()?, self.tree.bucket(bucket)));
-        let hashes = buckets.into_iter().filter_map(hash).collect();
-        let slices = slices.into_iter().filter(|slice| !slice.is_empty()).collect();
-        Spill { state: self.state(), slices, bits, hashes }
+    /// Makes the present state, of which a revision was just taken, one that may become durable, if it is time for it.
+    ///
+    /// Usually the first one is kept. If its anchor is passed over, the newest after it is there instead.
+    fn nominate(&mut self) -> Result<(), IndexError> {
+        let candidate = Candidate { state: self.state(), tree: self.tree.clone() };
+        match &self.candidate {
+            None if self.is_due() => {
+                self.delta.mark(Part::New, Part::Leaving);
+                self.candidate = Some(candidate);
+            }
+            Some(first) if first.state.size < self.next => {
+                self.delta.mark(Part::Next, Part::New);
+                self.delta.compact(Part::New)?;
+                self.delta.mark(Part::New, Part::Next);
+                self.other = Some(candidate);
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     /// Hands over a merge of the durable slices if there are enough.
@@ -422,7 +462,8 @@ impl Index {
         let bytes = self.delta.memory_of(Part::Durable) as u64;
         let on_disk: u64 = self.runs.iter().map(|run| run.meta.bytes()).sum();
         let most = (self.options.delta_max_bytes / 2) as u64;
-        let bits = self.tree.bits();
+        // A merge is also the time for more buckets.
+        let bits = self.tree.bits().max(bits_for(self.keys));
         let is_worth = bytes >= (on_disk / 4).max(LEAST_MERGE).min(most);
         if !is_worth && self.delta.spills.len() < MANY_SPILLS {
             return;
@@ -452,6 +493,19 @@ impl Index {
         self.is_merging = true;
         self.shared.hand_over(|desk| desk.merge = Some(Arc::new(merge)));
     }
+}
+
+/// What makes `state` durable, of which the newest layers are these.
+fn spill_of(state: State, tree: &Tree, slices: Vec<Arc<Slice>>) -> Spill {
+    let bits = tree.bits();
+    let keys = slices.iter().flat_map(|slice| &slice.heads.keys);
+    let mut buckets: Vec<usize> = keys.map(|key| cell(key, bits)).collect();
+    buckets.sort_unstable();
+    buckets.dedup();
+    let hash = |bucket: usize| Some((u32::try_from(bucket).ok()?, tree.bucket(bucket)));
+    let hashes = buckets.into_iter().filter_map(hash).collect();
+    let slices = slices.into_iter().filter(|slice| !slice.is_empty()).collect();
+    Spill { state, slices, bits, hashes }
 }
 
 /// Whether `cancel` has been called.

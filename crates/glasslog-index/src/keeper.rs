@@ -25,7 +25,7 @@ use crate::{
     row::Row,
     run::{Hashes, Kind, Run, RunMeta, RunWriter},
     slice::Slice,
-    tree::NONE,
+    tree::{NONE, Tree},
 };
 
 /// How long a slow merge sleeps at most before it looks whether something else is due.
@@ -40,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) files: Mutex<Files>,
     pub(crate) desk: Mutex<Desk>,
     changed: Condvar,
+    /// How many runs the manifest names, and how many bytes they have: for whoever does not want to wait for `files`.
+    totals: Mutex<(usize, u64)>,
     /// The index wants `files`: a merge under way is given up.
     wanted: AtomicBool,
 }
@@ -88,6 +90,7 @@ pub(crate) struct Merge {
     pub(crate) slices: Vec<Arc<Slice>>,
     /// The spills that hold the slices, oldest first.
     pub(crate) spills: Vec<RunMeta>,
+    /// How wide the buckets are to be.
     pub(crate) bits: u8,
     pub(crate) into: Into,
 }
@@ -103,8 +106,8 @@ pub(crate) enum Into {
 
 /// What a merge has made.
 pub(crate) enum Done {
-    /// Instead of the merged runs and slices.
-    Run(Arc<Run>),
+    /// Instead of the merged runs and slices; with the tree over it, if all buckets were hashed.
+    Run(Arc<Run>, Option<Tree>),
     /// Instead of the spills.
     Spill(RunMeta),
 }
@@ -124,6 +127,7 @@ impl From<RunError> for Stop {
 
 impl Shared {
     pub(crate) fn new(disk: Arc<dyn Disk>, dir: &Path, binding: &Binding, manifest: Manifest) -> Shared {
+        let totals = totals_of(&manifest);
         Shared {
             disk,
             dir: dir.to_owned(),
@@ -131,8 +135,14 @@ impl Shared {
             files: Mutex::new(Files { manifest, in_doubt: false }),
             desk: Mutex::default(),
             changed: Condvar::new(),
+            totals: Mutex::new(totals),
             wanted: AtomicBool::new(false),
         }
+    }
+
+    /// How many runs there are, and how many bytes they have.
+    pub(crate) fn totals(&self) -> (usize, u64) {
+        *self.totals.lock()
     }
 
     /// Hands work to the keeper.
@@ -181,17 +191,18 @@ impl Shared {
         let begun = Instant::now();
         let newest = files.manifest.runs.iter().rfind(|run| !run.is_spill).copied();
         let known = self.known_hashes(newest, merge)?;
+        let mut tree = None;
         let written = self.write_run(|writer| {
             let mut hasher = known.is_none().then(|| BucketHasher::new(merge.bits));
             write_rows(writer, &self.dir, &merge.runs, &merge.slices, hasher.as_mut(), &mut |written| {
                 self.pause(files, begun + rate.time_for(written), cancel)
             })?;
             let hashed = hasher.map(|hasher| hasher.finish(merge.bits).ok_or_else(|| damaged(&self.dir)));
-            let hashes = match (known, hashed.transpose()?) {
-                (Some(known), _) => known,
-                (None, hashed) => Hashes::All(hashed.map(|(_, hashes)| hashes).unwrap_or_default()),
-            };
-            Ok((merge.bits, hashes))
+            if let Some((bits, hashes)) = hashed.transpose()? {
+                tree = Some(Tree::of_buckets(bits, &hashes));
+                return Ok((bits, Hashes::All(hashes)));
+            }
+            Ok((merge.bits, known.unwrap_or(Hashes::Some(Vec::new()))))
         });
         let run = match written {
             Ok(run) => run,
@@ -203,7 +214,7 @@ impl Shared {
         let newer = files.manifest.runs.iter().filter(|run| run.is_spill && !merged(run)).copied();
         let runs = below.chain([run.meta]).chain(newer).collect();
         self.change(files, Manifest { state: files.manifest.state, runs })?;
-        Ok(Some(if merge.into == Into::Run { Done::Run(Arc::new(run)) } else { Done::Spill(run.meta) }))
+        Ok(Some(if merge.into == Into::Run { Done::Run(Arc::new(run), tree) } else { Done::Spill(run.meta) }))
     }
 
     /// The bucket hashes after a merge, if no bucket of it has to be hashed again for them: those of the newest run, with those
@@ -295,6 +306,7 @@ impl Shared {
         };
         let (unused, used, changed) = match stored {
             Ok(()) => {
+                *self.totals.lock() = totals_of(&new);
                 let old = std::mem::replace(&mut files.manifest, new);
                 (old.runs, &files.manifest.runs, Ok(()))
             }
@@ -343,6 +355,10 @@ fn write_rows(
         postings.advance()?;
     }
     joiner.finish(&mut put)
+}
+
+fn totals_of(manifest: &Manifest) -> (usize, u64) {
+    (manifest.runs.len(), manifest.runs.iter().map(RunMeta::bytes).sum())
 }
 
 pub(crate) fn damaged(dir: &Path) -> RunError {

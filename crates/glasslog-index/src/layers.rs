@@ -6,6 +6,7 @@ use glasslog_core::{Hash, LeafIndex, hash::leaf_hash};
 use glasslog_hash::hasher;
 use glasslog_store::runs::RunError;
 use glasslog_vindex::{Key, RootBuilder, Value};
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
     place::precedes,
@@ -37,6 +38,7 @@ pub(crate) struct Bucket {
     values: Vec<Value>,
     leaves: Vec<(Key, Hash)>,
     hashing: Hashing,
+    crowd: Option<MutexGuard<'static, ()>>,
 }
 
 /// Room for hashing many at once.
@@ -73,19 +75,27 @@ impl Layers {
     fn read_heads(&self, bucket: usize, bits: u8, into: &mut Bucket) -> Result<(), RunError> {
         into.rows.clear();
         into.bytes.clear();
-        let Bucket { rows, bytes, pages, .. } = into;
+        into.crowd = None;
+        let Bucket { rows, bytes, pages, crowd, .. } = into;
         let mut put = |key: Key, head: &[u8]| {
             rows.push((key, bytes.len(), head.len()));
             bytes.extend_from_slice(head);
         };
+        let mut is_crowded = |crowded: bool| {
+            if crowded && crowd.is_none() {
+                *crowd = Some(ONE_CROWD.lock());
+            }
+        };
         for run in &self.runs {
-            run.bucket(bucket, bits, pages, &mut put)?;
+            let numbers = run.pages_of(bucket, bits);
+            is_crowded(numbers.len() > CROWD_PAGES);
+            run.bucket(bucket, bits, numbers, pages, &mut put)?;
         }
         for slice in &self.slices {
-            for at in slice.bucket(bucket, bits) {
-                if let Some(row) = slice.head_row(at) {
-                    put(row.key, row.bytes);
-                }
+            let places = slice.bucket(bucket, bits);
+            is_crowded(places.len() > ROOM);
+            for row in places.filter_map(|at| slice.head_row(at)) {
+                put(row.key, row.bytes);
             }
         }
         if !rows.is_sorted_by(|(one, ..), (other, ..)| precedes(one, other)) {
@@ -162,12 +172,17 @@ thread_local! {
 
 /// Rows that a thread keeps room for; a crowded bucket's room is given back.
 const ROOM: usize = 1024;
+/// More pages than that are a crowded bucket.
+const CROWD_PAGES: usize = 16;
+/// Held by whoever reads a crowded bucket: as much memory as the keys that somebody has ground into it need, is needed once only.
+static ONE_CROWD: Mutex<()> = Mutex::new(());
 
 impl Bucket {
     /// Does something with the bucket of this thread.
     pub(crate) fn with<T>(use_it: impl FnOnce(&mut Bucket) -> T) -> T {
         let mut bucket = BUCKET.take().unwrap_or_default();
         let result = use_it(&mut bucket);
+        bucket.crowd = None;
         if bucket.rows.capacity() <= ROOM {
             BUCKET.set(Some(bucket));
         }

@@ -15,6 +15,7 @@ use crate::{
     run::{Hashes, Kind, Run},
     slice::{Rows, Slice},
     tree::Tree,
+    update::rehash,
 };
 
 /// An index as it was found.
@@ -62,7 +63,7 @@ pub(crate) fn open(
 
 fn load(disk: &dyn Disk, dir: &Path, binding: &Binding) -> Result<Loaded, RunError> {
     let Some(manifest) = manifest::load(disk, dir, binding)? else { return Ok(Loaded::empty()) };
-    let (mut runs, mut slices) = (Vec::new(), Vec::new());
+    let (mut runs, mut slices, mut of_other_width) = (Vec::new(), Vec::new(), Vec::new());
     let mut tree = Tree::new(manifest.runs.first().map_or(MIN_BITS, |run| run.bits));
     for meta in &manifest.runs {
         let (run, hashes) = Run::open(disk, dir, *meta)?;
@@ -73,22 +74,23 @@ fn load(disk: &dyn Disk, dir: &Path, binding: &Binding) -> Result<Loaded, RunErr
                 runs.push(run);
             }
             Hashes::Some(hashes) => {
-                slices.push(slice_of(&run)?);
+                let slice = slice_of(&run)?;
                 if !hashes.is_sorted_by(|(one, _), (other, _)| one < other) {
                     return Err(run.file.corrupt("its bucket hashes are out of order"));
                 }
                 if meta.bits == tree.bits() {
                     tree.set(&hashes);
+                } else {
+                    // The buckets became more just before or after it was written.
+                    of_other_width.push(Arc::clone(&slice));
                 }
+                slices.push(slice);
             }
         }
     }
-    let widest = manifest.runs.iter().map(|run| run.bits).max().unwrap_or(MIN_BITS);
-    if manifest.runs.iter().any(|run| run.is_spill && run.bits != tree.bits()) {
-        // The buckets became more after the last merge.
-        let layers = Layers { runs: runs.clone(), slices: slices.clone() };
-        tree = hash_all(&layers, widest, dir)?;
-    }
+    let layers = Layers { runs, slices };
+    rehash(&layers, &mut tree, &of_other_width)?;
+    let Layers { runs, slices } = layers;
     if tree.root() != manifest.state.root {
         let why = format!("its rows give the root {} instead of {}", tree.root(), manifest.state.root);
         return Err(RunError::Corrupt { path: dir.to_owned(), why });

@@ -10,7 +10,7 @@
 //!
 //! Heads and postings are apart, so that reading a bucket never meets a posting.
 
-use std::{path::Path, sync::Arc};
+use std::{ops::Range, path::Path, sync::Arc};
 
 use glasslog_core::Hash;
 use glasslog_store::{
@@ -116,20 +116,27 @@ impl Run {
         Ok((Run { meta, file, head_prefixes, posting_places }, hashes))
     }
 
-    /// Hands over the heads of bucket `bucket` of `bits` bits. `buffer` is for the pages.
-    pub(crate) fn bucket(
-        &self,
-        bucket: usize,
-        bits: u8,
-        buffer: &mut Vec<u8>,
-        mut each: impl FnMut(Key, &[u8]),
-    ) -> Result<(), RunError> {
+    /// The pages that may hold heads of bucket `bucket` of `bits` bits.
+    pub(crate) fn pages_of(&self, bucket: usize, bits: u8) -> Range<usize> {
         let (low, high) = range_of(bucket, bits);
         let first = self.head_prefixes.partition_point(|prefix| *prefix < low).saturating_sub(1);
         let end = high.map_or(self.head_prefixes.len(), |high| {
             self.head_prefixes.partition_point(|prefix| *prefix < high)
         });
-        let mut number = first;
+        first..end
+    }
+
+    /// Hands over the heads of bucket `bucket` of `bits` bits, which are in these pages. `buffer` is for them.
+    pub(crate) fn bucket(
+        &self,
+        bucket: usize,
+        bits: u8,
+        pages: Range<usize>,
+        buffer: &mut Vec<u8>,
+        mut each: impl FnMut(Key, &[u8]),
+    ) -> Result<(), RunError> {
+        let (low, high) = range_of(bucket, bits);
+        let Range { start: mut number, end } = pages;
         while number < end {
             let now = SCAN_PAGES.min(end - number);
             buffer.resize(now * PAGE_BYTES, 0);
@@ -183,6 +190,9 @@ impl Run {
     ) -> Result<(), RunError> {
         let corrupt = |why: &str| self.file.corrupt(format!("page {number} {why}"));
         let rows = self.file.rows(number, bytes)?;
+        if rows.count == 0 {
+            return Err(corrupt("holds nothing"));
+        }
         let (mut rest, mut before) = (rows.bytes, None);
         for _ in 0..rows.count {
             let row = take_row(kind, &mut rest).ok_or_else(|| corrupt("does not hold the rows it should"))?;
@@ -327,7 +337,7 @@ impl RunCursor {
         }
         self.next_page += now;
         self.rows_seen += self.places.len() as u64;
-        if self.places.is_empty() { self.fill() } else { Ok(()) }
+        Ok(())
     }
 
     fn check_end(&self) -> Result<(), RunError> {

@@ -44,6 +44,23 @@ pub(crate) fn update(layers: &Layers, tree: &Tree, batch: &[(Key, u64)]) -> Resu
     Ok(Update { slice: Slice::new(work.heads, work.postings), hashes, new_keys: work.new_keys })
 }
 
+/// Hashes the buckets again that these of the slices touch.
+pub(crate) fn rehash(layers: &Layers, tree: &mut Tree, slices: &[Arc<Slice>]) -> Result<(), RunError> {
+    let keys = slices.iter().flat_map(|slice| &slice.heads.keys);
+    let mut buckets: Vec<usize> = keys.map(|key| cell(key, tree.bits())).collect();
+    buckets.sort_unstable();
+    buckets.dedup();
+    let mut bucket = Bucket::default();
+    let mut hashes = Vec::with_capacity(buckets.len());
+    for number in buckets {
+        layers.read_unchecked(tree, number, &mut bucket)?;
+        let root = root_of(bucket.leaves()).ok_or_else(|| layers.corrupt(number, "is out of order"))?;
+        hashes.push((u32::try_from(number).unwrap_or(u32::MAX), root));
+    }
+    tree.set(&hashes);
+    Ok(())
+}
+
 struct Work<'a> {
     layers: &'a Layers,
     bucket: Bucket,

@@ -24,7 +24,8 @@ enum Step {
     /// An entry of each of so many comes with a key of its own, and one that all share.
     Many(u16),
     Revision,
-    Keep,
+    /// The newest revision but so many is kept.
+    Keep(usize),
     /// The keeper does one thing, or all there is.
     Work(bool),
     Bulk(Vec<Vec<u16>>),
@@ -41,7 +42,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => entries().prop_map(Step::Apply),
         2 => (1_u16..200).prop_map(Step::Many),
         4 => Just(Step::Revision),
-        4 => Just(Step::Keep),
+        4 => (0_usize..3).prop_map(Step::Keep),
         3 => any::<bool>().prop_map(Step::Work),
         1 => entries().prop_map(Step::Bulk),
         1 => (0_u16..600).prop_map(Step::BulkMany),
@@ -111,11 +112,12 @@ impl World {
                 assert_eq!(revision.root(), self.log.root_at(revision.size()));
                 self.revisions.push(revision);
             }
-            Step::Keep => {
-                if let Some(newest) = self.revisions.last() {
-                    self.kept.push(newest.size());
-                    self.kept_here = Some(newest.size());
-                    self.index.keep(newest.size()).unwrap();
+            Step::Keep(but) => {
+                if let Some(revision) = self.revisions.iter().rev().nth(but) {
+                    let size = revision.size();
+                    self.kept.push(size);
+                    self.kept_here = self.kept_here.max(Some(size));
+                    self.index.keep(size).unwrap();
                 }
             }
             Step::Work(false) => {
@@ -127,10 +129,14 @@ impl World {
             Step::Kill => self.reopen(),
             Step::Close => {
                 let next = self.index.next();
-                let is_kept = self.kept_here == Some(next);
+                let kept = self.kept_here.filter(|kept| {
+                    let after = usize::try_from(kept.0).unwrap()..usize::try_from(next.0).unwrap();
+                    self.log.entries[after].iter().all(Vec::is_empty)
+                });
                 let opened = open(&SimDisk::new(0), SMALL).unwrap();
+                let durable = self.index.durable().map(|durable| durable.size);
                 std::mem::replace(&mut self.index, opened.index).close().unwrap();
-                self.reopen_at(is_kept.then_some(next));
+                self.reopen_at(kept.max(kept.and(durable)));
             }
             Step::Reset => {
                 self.index.reset().unwrap();
@@ -185,6 +191,7 @@ impl World {
     fn reopen_at(&mut self, expected: Option<TreeSize>) {
         self.disk = self.disk.killed();
         self.kept_here = None;
+        self.revisions.clear();
         let Opened { index, keeper, emptied_because } = open(&self.disk, SMALL).unwrap();
         assert_eq!(emptied_because, None);
         (self.index, self.keeper) = (index, keeper);

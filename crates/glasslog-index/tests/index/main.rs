@@ -6,6 +6,7 @@ mod damage;
 mod histories;
 mod naive;
 mod sizes;
+mod threads;
 
 use std::{path::Path, sync::Arc};
 

@@ -126,6 +126,32 @@ fn buckets_become_more() {
     check_index(&mut index, &log, 1);
 }
 
+/// The same by merges, while more keys come: nothing is hashed as a whole by who feeds the index.
+#[test]
+fn merges_make_more_buckets() {
+    let log = Naive { entries: (0..160_000).map(|number| vec![key(number)]).collect() };
+    let options = Options { snapshot_interval: 10_000, delta_max_bytes: 2 << 20, ..SMALL };
+    let disk = SimDisk::new(1);
+    let Opened { mut index, keeper, .. } = open(&disk, options).unwrap();
+    for end in (40_000..=160_000).step_by(40_000) {
+        feed(&mut index, &log, end - 5000).unwrap();
+        index.revision().unwrap();
+        index.keep(index.next()).unwrap();
+        work(&keeper).unwrap();
+        // The merge is handed over, and done before its outcome is seen: what came after the spill is hashed again.
+        index.revision().unwrap();
+        feed(&mut index, &log, end - 1000).unwrap();
+        index.revision().unwrap();
+        work(&keeper).unwrap();
+        feed(&mut index, &log, end).unwrap();
+        assert_eq!(index.revision().unwrap().root(), log.root_at(TreeSize(end as u64)));
+    }
+    check_index(&mut index, &log, 2);
+    // 2^14 buckets of about nine keys: 32 bytes each, beside 37 to 39 a key.
+    let bytes = index.stats().disk_bytes;
+    assert!((145_000 * 37 + (32 << 14)..160_000 * 39 + (32 << 14)).contains(&bytes), "{bytes}");
+}
+
 /// A run of its own stands between a large base and the delta until it is a quarter of it.
 #[test]
 fn a_middle_run() {
