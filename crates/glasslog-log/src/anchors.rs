@@ -46,6 +46,8 @@ pub struct IndexConfig {
     pub enabled: bool,
     /// How long a checkpoint waits for the index before its anchor is void.
     pub anchor_timeout: Duration,
+    /// So many entries behind what is recorded, the index is built by sorting them all instead of taking them in one by one.
+    pub bulk_from: u64,
     /// What the index writes through.
     pub disk: Arc<dyn Disk>,
     /// Where it lies: a directory of its own.
@@ -57,6 +59,8 @@ pub struct IndexConfig {
 impl IndexConfig {
     /// The time that a checkpoint waits for the index unless told otherwise (FORMATS §2).
     pub const ANCHOR_TIMEOUT: Duration = Duration::from_secs(10);
+    /// From so many entries on, sorting is faster.
+    pub const BULK_FROM: u64 = 200_000;
 }
 
 /// What sequencer, publisher and indexer tell each other.

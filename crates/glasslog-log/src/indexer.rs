@@ -22,7 +22,7 @@ use glasslog_vindex::{is_reserved, keys_of};
 
 use crate::{
     Failure,
-    anchors::{Anchors, start::Ready, status::OfIndex},
+    anchors::{Anchors, IndexConfig, start::Ready, status::OfIndex},
     shared::{Shared, chain},
     slots::{Read, Slots},
     workers::{Worker, join, spawn},
@@ -32,12 +32,12 @@ use disavowed::Disavowed;
 
 /// So many entries behind, a checkpoint need not wait: the index comes too late anyway.
 const FAR_BEHIND: u64 = 1 << 16;
-/// From so many entries on, sorting them all at once is faster than taking them in one by one.
-const BULK_FROM: u64 = 200_000;
+/// An index that has been full for so long is not waiting for a merge: there is nothing that could become durable.
+const FULL_FOR: Duration = Duration::from_secs(60);
 /// How long to wait before a full disk, or one that cannot be read, is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How often an index that is full looks whether it still is, and the keeper whether it is to end.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// Merges write at most so much, so that no barrier finds a disk full of dirt before it (storage.md §5).
 const MERGE_BYTES_PER_S: u64 = 40 << 20;
 
@@ -59,6 +59,8 @@ pub(crate) struct Indexer {
     doubt: Option<String>,
     disavowed: Disavowed,
     unmapped: u64,
+    bulk_from: u64,
+    full_since: Option<Instant>,
     cancel: Arc<Cancel>,
 }
 
@@ -87,6 +89,8 @@ impl IndexWorkers {
             doubt: None,
             disavowed: Disavowed::default(),
             unmapped: 0,
+            bulk_from: log.config.index.as_ref().map_or(IndexConfig::BULK_FROM, |index| index.bulk_from),
+            full_since: None,
         };
         let (for_keeper, its_anchors, its_cancel) =
             (Arc::clone(log), Arc::clone(&anchors), Arc::clone(&cancel));
@@ -157,7 +161,8 @@ impl Indexer {
         }
         self.keep_what_is_recorded()?;
         let (recorded, sequenced) = (self.log.progress.recorded(), self.log.progress.sequenced());
-        if recorded.0.saturating_sub(self.at.0) >= BULK_FROM {
+        let behind = recorded.0.saturating_sub(self.at.0);
+        if behind >= self.bulk_from || (behind > 0 && self.is_stuck()) {
             return self.take_in_bulk(recorded);
         }
         let lag = sequenced.0.saturating_sub(self.at.0);
@@ -176,6 +181,16 @@ impl Indexer {
         self.take_in(sequenced)?;
         self.report();
         Ok(true)
+    }
+
+    /// Whether the index is full and will remain so: nothing in it is anchored, for example because the log has had void anchors
+    /// for very long.
+    fn is_stuck(&mut self) -> bool {
+        if !self.index.is_full() {
+            self.full_since = None;
+            return false;
+        }
+        self.full_since.get_or_insert_with(Instant::now).elapsed() >= FULL_FOR
     }
 
     /// Takes in what can be read at once, up to a doubt about the index.
@@ -359,10 +374,7 @@ fn keep(log: &Shared, anchors: &Anchors, keeper: &Keeper, cancel: &Cancel) -> Re
     while log.progress.stopped().is_none() && !anchors.closing() {
         match keeper.step(MergeRate::BytesPerSecond(MERGE_BYTES_PER_S), cancel).map_err(Failure::from) {
             Ok(true) => {}
-            Ok(false) => {
-                log.served.retry();
-                keeper.wait(LOOK_AGAIN);
-            }
+            Ok(false) => keeper.wait(LOOK_AGAIN),
             Err(Failure::Index(error)) if error.is_corrupt() => {
                 anchors.is_corrupt(chain(&error));
                 log.progress.wake();

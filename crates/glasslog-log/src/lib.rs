@@ -45,7 +45,6 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use glasslog_core::{LeafIndex, TreeSize, tile::ResourcePath};
 use glasslog_store::{duplicates::TableView, log_state::SizedNote};
-use glasslog_vindex::MapFunction;
 use tokio::sync::{oneshot, watch};
 
 pub use anchors::{
@@ -162,18 +161,6 @@ impl Log {
     #[must_use]
     pub fn schema(&self) -> Option<&'static str> {
         self.shared.config.personality.as_ref().map(|rules| rules.name())
-    }
-
-    /// The map function of its index, if it has one.
-    #[must_use]
-    pub fn map_fn(&self) -> Option<Arc<dyn MapFunction>> {
-        self.shared.anchors.as_ref().map(|anchors| Arc::clone(&anchors.map_fn))
-    }
-
-    /// How far its index is, if it has one.
-    #[must_use]
-    pub fn index_status(&self) -> Option<IndexStatus> {
-        self.shared.anchors.as_ref().map(|anchors| anchors.status(self.shared.progress.sequenced()))
     }
 
     /// Checks and hashes entries: everything that does not depend on the log's state.

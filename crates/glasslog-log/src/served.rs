@@ -24,7 +24,7 @@ use parking_lot::Mutex;
 pub use pair::{Page, Pair, Wanted};
 
 use crate::{
-    Failure, IndexConfig, Log, ReadError,
+    Failure, IndexConfig, IndexStatus, Log, ReadError,
     read::{Reader, Signed},
     shared::{Shared, chain},
 };
@@ -272,6 +272,18 @@ impl Known {
 }
 
 impl Log {
+    /// The map function of its index, if it has one.
+    #[must_use]
+    pub fn map_fn(&self) -> Option<Arc<dyn MapFunction>> {
+        self.shared.anchors.as_ref().map(|anchors| Arc::clone(&anchors.map_fn))
+    }
+
+    /// How far its index is, if it has one.
+    #[must_use]
+    pub fn index_status(&self) -> Option<IndexStatus> {
+        self.shared.anchors.as_ref().map(|anchors| anchors.status(self.shared.progress.sequenced()))
+    }
+
     /// What lookups are answered from now; `None` while there is nothing, and in a log without an index.
     #[must_use]
     pub fn served(&self) -> Option<Arc<Pair>> {

@@ -5,7 +5,15 @@ mod common;
 #[path = "common/model.rs"]
 mod model;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    io::Write,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use common::*;
@@ -20,6 +28,7 @@ use glasslog_store::{
     LogState,
     disk::RealDisk,
     log_state::{Batch, BatchId, CommitOutcome, Slot},
+    runs::Cancel,
 };
 use glasslog_vindex::{Key, MapFunction};
 use model::{ByName, Kind, judge};
@@ -48,9 +57,9 @@ fn gated(memory: &Memory, gate: &Gate, timeout: Duration) -> LogConfig {
     config
 }
 
-/// [`ByName`] behind a gate that can be shut: an index that is late.
+/// [`ByName`] behind a gate that can be shut: an index that is late. Counts who comes.
 #[derive(Clone, Default)]
-struct Gate(Arc<(Mutex<bool>, Condvar)>);
+struct Gate(Arc<(Mutex<bool>, Condvar)>, Arc<AtomicUsize>);
 
 impl Gate {
     fn shut(&self, shut: bool) {
@@ -69,6 +78,7 @@ impl MapFunction for Gate {
     }
 
     fn map(&self, entry: &[u8], keys: &mut Vec<Key>) {
+        self.1.fetch_add(1, Ordering::Relaxed);
         let mut shut = self.0.0.lock();
         while *shut {
             self.0.1.wait(&mut shut);
@@ -210,11 +220,13 @@ fn a_log_that_is_stopped_ends_in_an_anchor() {
         assert_eq!(count(&kinds, Kind::Ordinary) as u64, 20 * (round + 1));
         memory.restart();
     }
-    // An idle start writes nothing.
+    // An idle start writes nothing, and has nothing to index again.
     let before = memory.entries().len();
-    let (_log, workers) = open(&memory);
+    let gate = Gate::default();
+    let config = gated(&memory, &gate, Duration::from_secs(60));
+    let (_log, workers) = Log::open(config, memory.stores.clone()).unwrap();
     workers.stop().unwrap();
-    assert_eq!(memory.entries().len(), before);
+    assert_eq!((memory.entries().len(), gate.1.load(Ordering::Relaxed)), (before, 0));
 }
 
 /// A slot that was reserved by a process that died is filled by the next one, and ends the next checkpoint.
@@ -309,6 +321,135 @@ fn another_map_function_is_refused() {
     assert!(matches!(Log::open(other, memory.stores.clone()), Err(Failure::Anchors(_))));
     let (_log, workers) = open(&memory);
     workers.stop().unwrap();
+}
+
+/// Adds `names` to a log, one by one, and stops it.
+fn live(memory: &Memory, names: &[&str]) {
+    let (log, workers) = open(memory);
+    runtime().block_on(async {
+        for name in names {
+            add(&log, &[&format!("{name}=1")], None).await.unwrap();
+        }
+    });
+    workers.stop().unwrap();
+}
+
+/// Goes on, and judges: whatever lay in the directory of the index, no anchor is wrong and the last one has a root.
+fn goes_on(memory: &mut Memory, what: &str) {
+    memory.restart();
+    let (log, workers) = open(memory);
+    let kinds = runtime().block_on(async {
+        let next = log.progress().sequenced.0;
+        add(&log, &[&format!("after {what}={next}")], None).await.unwrap();
+        anchored(&log, memory, next + 2).await
+    });
+    assert_eq!(kinds.last(), Some(&Kind::Anchor), "{what}");
+    workers.stop().unwrap();
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for file in std::fs::read_dir(from).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
+    }
+}
+
+const NAMES: [&str; 6] = ["a", "b", "c", "a", "d", "a"];
+
+/// Invariant 9: an index that is lost, of another log, ahead of the log, or behind it, is built again.
+#[test]
+fn an_index_that_is_not_the_logs_is_built_again() {
+    let index = |memory: &Memory| memory.dir.path().join("index");
+    let mut memory = Memory::new();
+    live(&memory, &NAMES);
+    let kept = tempfile::tempdir().unwrap();
+    copy(&index(&memory), kept.path());
+
+    std::fs::remove_dir_all(index(&memory)).unwrap();
+    goes_on(&mut memory, "lost");
+    std::fs::remove_dir_all(index(&memory)).unwrap();
+    copy(kept.path(), &index(&memory));
+    goes_on(&mut memory, "behind");
+
+    // Logs of the same origin: one with as many other entries, one with fewer.
+    for (names, what) in [(&["x", "y", "z", "x", "y", "z"][..], "of another log"), (&["a"], "ahead")] {
+        let mut other = Memory::new();
+        live(&other, names);
+        std::fs::remove_dir_all(index(&other)).unwrap();
+        copy(kept.path(), &index(&other));
+        goes_on(&mut other, what);
+    }
+}
+
+/// An index that is far behind is built by sorting, up to the newest anchor with a root, which it must have.
+#[test]
+fn an_index_that_is_far_behind_is_built_by_sorting() {
+    let mut memory = Memory::new();
+    let far_behind = |memory: &Memory| {
+        let mut config = indexed(memory);
+        config.index.as_mut().unwrap().bulk_from = 100;
+        config
+    };
+    // Of a log that had no index, there is no anchor to be compared.
+    let (log, workers) = Log::open(config(), memory.stores.clone()).unwrap();
+    let names: Vec<String> = (0..700).map(|n| format!("n{}=v{n}", n % 90)).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    runtime().block_on(async { add(&log, &names, None).await.unwrap() });
+    workers.stop().unwrap();
+    for round in 0..3_u64 {
+        memory.restart();
+        let (log, workers) = Log::open(far_behind(&memory), memory.stores.clone()).unwrap();
+        runtime().block_on(async {
+            let next = log.progress().sequenced.0;
+            add(&log, &[&format!("more={round}")], None).await.unwrap();
+            anchored(&log, &memory, next + 2).await;
+        });
+        workers.stop().unwrap();
+        assert_eq!(judge(&memory.entries(), &ByName).last(), Some(&Kind::Anchor), "round {round}");
+        std::fs::remove_dir_all(memory.dir.path().join("index")).unwrap();
+    }
+
+    memory.restart();
+    smuggle(&memory, anchor("by-name", Some(&leaf_hash(b"wrong")), memory.state.view().unwrap().head));
+    let (log, workers) = Log::open(config(), memory.stores.clone()).unwrap();
+    runtime().block_on(published(&log, log.progress().sequenced.0));
+    workers.stop().unwrap();
+    memory.restart();
+    let (_log, mut workers) = Log::open(far_behind(&memory), memory.stores.clone()).unwrap();
+    assert!(runtime().block_on(workers.failed()).contains("the index contradicts the log"));
+    assert!(workers.stop().is_err());
+    memory.restart();
+    let config = far_behind(&memory);
+    let built =
+        glasslog_log::rebuild_index(&config, &memory.stores, &Cancel::default(), &|| false, &mut |_| {});
+    assert!(matches!(built, Err(Failure::WrongAnchor { .. })));
+}
+
+/// Invariant 9: no byte of the index's files that has changed makes an anchor wrong, or keeps the log from going on.
+#[test]
+fn a_damaged_index_is_built_again() {
+    let mut memory = Memory::new();
+    live(&memory, &NAMES);
+    let index = memory.dir.path().join("index");
+    let names = |index: &Path| {
+        let files = std::fs::read_dir(index).unwrap().map(|file| file.unwrap().path());
+        let mut files: Vec<_> = files.filter(|path| path.metadata().unwrap().len() > 0).collect();
+        files.sort();
+        files
+    };
+    let files = names(&index).len();
+    assert!(files >= 2, "a manifest and a run");
+    for number in 0..files {
+        for part in 0..4_usize {
+            let Some(path) = names(&index).into_iter().nth(number) else { continue };
+            let mut bytes = std::fs::read(&path).unwrap();
+            let at = (bytes.len() - 1) * part / 3;
+            bytes[at] ^= 1 << part;
+            std::fs::File::create(&path).unwrap().write_all(&bytes).unwrap();
+            goes_on(&mut memory, &format!("byte {at} of {}", path.display()));
+        }
+    }
 }
 
 /// Appends what no submitter can: an entry of any bytes.

@@ -9,6 +9,8 @@ mod common;
 mod fsck;
 #[path = "power_loss/history.rs"]
 mod history;
+#[path = "common/model.rs"]
+mod model;
 
 use glasslog_store::disk::sim::{Fault, SimDisk};
 use history::{Ending, SEGMENT_BYTES, Seen};
@@ -43,22 +45,29 @@ impl Random {
 /// Three lives on one disk, each ended by a crash or in good order, each but the first begun on what the power loss left.
 #[test]
 fn nothing_acknowledged_or_seen_is_ever_taken_back() {
-    for seed in 0..histories(5) {
-        let mut random = Random::new(seed);
-        let mut disk = SimDisk::new(seed);
-        let mut seen = Seen::default();
-        for life in 0..3 {
-            let ending = if random.below(4) == 0 { Ending::Stop } else { Ending::Fault };
-            if ending == Ending::Fault {
-                disk.fail_at(disk.operations() + 1 + random.below(400), Fault::Crash);
-            }
-            let _how_it_ended = history::live(&disk, SEGMENT_BYTES, seed * 8 + life, ending, &mut seen);
-            for image in disk.images(3) {
-                history::reopen_and_check(&image, seen.clone());
-            }
-            let which = 2 + usize::try_from(random.below(5)).unwrap();
-            disk = disk.images(which).last().unwrap();
+    (0..histories(5)).for_each(|seed| three_lives(seed, Seen::new(false)));
+}
+
+/// The same with an index: no anchor ever changes, and each has the root of the entries before it.
+#[test]
+fn no_anchor_is_ever_wrong_or_taken_back() {
+    (0..histories(5)).for_each(|seed| three_lives(seed, Seen::new(true)));
+}
+
+fn three_lives(seed: u64, mut seen: Seen) {
+    let mut random = Random::new(seed);
+    let mut disk = SimDisk::new(seed);
+    for life in 0..3 {
+        let ending = if random.below(4) == 0 { Ending::Stop } else { Ending::Fault };
+        if ending == Ending::Fault {
+            disk.fail_at(disk.operations() + 1 + random.below(400), Fault::Crash);
         }
+        let _how_it_ended = history::live(&disk, SEGMENT_BYTES, seed * 8 + life, ending, &mut seen);
+        for image in disk.images(3) {
+            history::reopen_and_check(&image, seen.clone());
+        }
+        let which = 2 + usize::try_from(random.below(5)).unwrap();
+        disk = disk.images(which).last().unwrap();
     }
 }
 
@@ -69,7 +78,7 @@ fn a_failed_sync_stops_the_writer_and_loses_nothing() {
     for seed in 0..histories(5) {
         let mut random = Random::new(seed);
         let disk = SimDisk::new(seed);
-        let mut seen = Seen::default();
+        let mut seen = Seen::new(seed % 2 == 1);
         let at = 1 + random.below(350);
         disk.fail_at(at, Fault::SyncError);
         // In a segment of this size no next one is made ahead: a failed sync of that stops nobody before it is needed.
@@ -102,7 +111,7 @@ fn a_failed_sync_stops_the_writer_and_loses_nothing() {
 fn a_full_disk_pushes_back_and_recovers() {
     for seed in 0..histories(2) {
         let disk = SimDisk::new(seed);
-        let mut seen = Seen::default();
+        let mut seen = Seen::new(seed % 2 == 1);
         history::fill_up_and_make_room(&disk, seed, &mut seen);
         for image in disk.images(2) {
             history::reopen_and_check(&image, seen.clone());

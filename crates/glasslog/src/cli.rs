@@ -238,6 +238,8 @@ mod tests {
             "prove --index 7 -o F.tlog-proof",
             "fsck http://127.0.0.1:2025",
             "index check http://127.0.0.1:2025",
+            "index rebuild D --entry-schema conda-1",
+            "index disavow D 5 70 --vindex-key-field name",
             "index check D --map-fn json-field:name --work-dir W --resume -o F",
             "bench http://127.0.0.1:2025",
             "recover D",

@@ -69,6 +69,7 @@ pub async fn run(command: ConfigCommand, out: &Output) -> Outcome {
     out.line(format_args!("listens on {}: {writes}{limit}", settings.listen));
     for log in &settings.logs {
         out.line(cosigning(log, out)?);
+        out.line(indexing(log));
     }
     if !args.online {
         out.json(&lines);
@@ -110,6 +111,16 @@ fn cosigning(log: &LogSettings, out: &Output) -> Result<String, Failed> {
             policy.distinct_witnesses()
         ),
     })
+}
+
+/// What the log's verifiable index is of.
+fn indexing(log: &LogSettings) -> String {
+    let name = log.prefix.strip_prefix('/').map_or(String::new(), |name| format!("{name}: "));
+    match &log.index.key_field {
+        _ if !log.index.enabled => format!("{name}no verifiable index"),
+        Some(field) => format!("{name}indexed by the member {:?} of its entries", field.field()),
+        None => format!("{name}indexed by what its schema names"),
+    }
 }
 
 /// With `--online`.

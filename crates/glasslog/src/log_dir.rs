@@ -347,6 +347,7 @@ fn index(settings: &LogSettings, places: &Places, disk: Arc<RealDisk>) -> Option
         map_fn,
         enabled: *enabled,
         anchor_timeout: IndexConfig::ANCHOR_TIMEOUT,
+        bulk_from: IndexConfig::BULK_FROM,
         disk,
         dir: places.dir.join("index").join("vindex"),
         options: Options { snapshot_interval: *snapshot_interval, ..Options::default() },

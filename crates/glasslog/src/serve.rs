@@ -131,6 +131,9 @@ fn announce(service: &Service, out: &Output) {
         for vkey in &log.vkeys {
             out.line(format_args!("  vkey    {vkey}"));
         }
+        if let Some(map_fn) = &log.map_fn {
+            out.line(format_args!("  indexed by {map_fn}"));
+        }
         for vkey in &log.cosigners {
             out.line(format_args!("  cosigns its own checkpoints  {vkey}"));
         }

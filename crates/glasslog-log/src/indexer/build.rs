@@ -26,7 +26,8 @@ pub struct BuiltIndex {
     pub anchor: Option<LeafIndex>,
 }
 
-/// Builds the index of a stopped log anew from its entries, up to its newest anchor with a root, and compares them.
+/// Builds the index of a stopped log anew from its entries, up to its newest anchor with a root, and compares them. Ends soon
+/// after `ends` says so, or `cancel`.
 ///
 /// # Errors
 ///
@@ -35,6 +36,7 @@ pub fn rebuild_index(
     config: &LogConfig,
     stores: &Stores,
     cancel: &Cancel,
+    ends: &dyn Fn() -> bool,
     progress: &mut dyn FnMut(Rebuilding),
 ) -> Result<BuiltIndex, Failure> {
     let indexed = config.index.as_ref().filter(|index| index.enabled);
@@ -53,17 +55,17 @@ pub fn rebuild_index(
         return Ok(BuiltIndex { size: end, root: None, anchor: None });
     }
     let plan = Plan { slots: &slots, map_fn: indexed.map_fn.as_ref(), end, recorded };
-    let built = plan.build(&mut index, cancel, &|| false, progress)?;
-    let root = built.map(|revision| revision.root());
-    if let (Some((position, anchored)), Some(recomputed)) = (newest, root)
-        && anchored != recomputed
-    {
+    let Some(built) = plan.build(&mut index, cancel, ends, progress)? else {
+        return Err(Failure::System("stopped before the index was built: the next start builds it".into()));
+    };
+    let recomputed = built.root();
+    if let Some((position, anchored)) = newest.filter(|(_, anchored)| *anchored != recomputed) {
         index.reset()?;
         return Err(Failure::WrongAnchor { position, anchored, recomputed });
     }
     while opened.keeper.step(MergeRate::Unlimited, cancel)? {}
     index.close()?;
-    Ok(BuiltIndex { size: end, root, anchor: newest.map(|(position, _)| position) })
+    Ok(BuiltIndex { size: end, root: Some(recomputed), anchor: newest.map(|(position, _)| position) })
 }
 
 /// From where an index is built, and how far.

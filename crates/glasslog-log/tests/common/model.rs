@@ -1,4 +1,5 @@
 //! A naive judge of anchors: for each, the index is computed anew from all entries before it.
+#![allow(clippy::unwrap_used, dead_code, reason = "helpers of tests, each test binary uses some")]
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
@@ -36,6 +37,7 @@ pub(crate) fn index(disk: Arc<dyn Disk>, dir: &Path) -> IndexConfig {
         map_fn: Arc::new(ByName),
         enabled: true,
         anchor_timeout: Duration::from_secs(60),
+        bulk_from: IndexConfig::BULK_FROM,
         disk,
         dir: dir.to_owned(),
         options: Options { snapshot_interval: 64, ..Options::default() },

@@ -7,8 +7,10 @@ use std::{
     time::Duration,
 };
 
-use glasslog_core::{Hash, LeafIndex, TreeSize, hash::leaf_hash, merkle::CompactRange};
-use glasslog_log::{Ack, AddError, Failure, Log, Stores, Workers};
+use glasslog_core::{
+    Hash, LeafIndex, TreeSize, anchor::is_anchor_form, hash::leaf_hash, merkle::CompactRange,
+};
+use glasslog_log::{Ack, AddError, Failure, Log, LogConfig, Stores, Workers};
 use glasslog_store::{
     disk::sim::SimDisk,
     duplicates::Table,
@@ -21,6 +23,7 @@ use crate::{
     Random,
     common::{add, config, published},
     fsck::{Public, Shown, fsck, open_checkpoint},
+    model::{self, ByName, Kind, judge},
 };
 
 const PUBLIC: &str = "/log/public";
@@ -43,12 +46,19 @@ pub(crate) enum Ending {
 /// Everything that anyone outside has seen of a log.
 #[derive(Clone, Default)]
 pub(crate) struct Seen {
+    /// Whether the log has an index.
+    indexed: bool,
     acknowledged: BTreeMap<u64, String>,
     roots: BTreeMap<TreeSize, Hash>,
     objects: Public,
 }
 
 impl Seen {
+    /// Nothing yet, of a log with or without an index.
+    pub(crate) fn new(indexed: bool) -> Seen {
+        Seen { indexed, ..Seen::default() }
+    }
+
     /// Invariant 2: an index is never given to other bytes.
     fn acknowledge(&mut self, entry: &str, ack: Ack) {
         let known = self.acknowledged.entry(ack.index.0).or_insert_with(|| entry.to_owned());
@@ -91,7 +101,7 @@ pub(crate) fn live(
     seen: &mut Seen,
 ) -> Result<(), String> {
     let runtime = runtime();
-    let ended = match open(disk, segment_bytes) {
+    let ended = match open(disk, segment_bytes, seen.indexed) {
         Ok((log, workers)) => {
             let answers = runtime.block_on(all_tasks(&log, seed));
             for (entry, ack) in answers.acks {
@@ -114,14 +124,16 @@ pub(crate) fn reopen_and_check(disk: &SimDisk, mut seen: Seen) {
     seen.see_public(disk);
     // The second time the former stop was a clean one, and the duplicates come from the table.
     for _ in 0..2 {
-        let (log, workers) = open(disk, SEGMENT_BYTES).unwrap();
+        let (log, workers) = open(disk, SEGMENT_BYTES, seen.indexed).unwrap();
         let runtime = runtime();
         let head = log.progress().sequenced;
         seen.see_public(disk).unwrap();
         // A file that was just replaced is announced a moment later.
         runtime.block_on(async { timeout(PATIENCE, published(&log, head.0)).await.unwrap() });
+        let head = if seen.indexed { runtime.block_on(ends_in_anchor(&log, disk)) } else { head };
         let shown = seen.see_public(disk).unwrap();
         assert_eq!(shown.entries.len() as u64, head.0);
+        judge(&shown.entries, &ByName);
         check_acknowledged(&seen, &shown);
         check_checkpoints(&seen, &shown);
         runtime.block_on(async { timeout(PATIENCE, check_duplicates(&log, &shown)).await.unwrap() });
@@ -133,6 +145,23 @@ pub(crate) fn reopen_and_check(disk: &SimDisk, mut seen: Seen) {
         let stopped = workers.stop().unwrap();
         assert_eq!((stopped.recorded, stopped.published), (head, head), "duplicates append nothing");
     }
+}
+
+/// Waits until the public log ends in an anchor with a root, or is empty; gives its size.
+async fn ends_in_anchor(log: &Log, disk: &SimDisk) -> TreeSize {
+    let mut watch = log.published();
+    let ended = async {
+        loop {
+            let size = watch.borrow_and_update().as_ref().map_or(TreeSize::ZERO, |public| public.size);
+            let shown = fsck(&public_files(disk)).unwrap();
+            let last = judge(&shown.entries, &ByName).pop();
+            if shown.entries.len() as u64 == size.0 && last.is_none_or(|last| last == Kind::Anchor) {
+                return size;
+            }
+            watch.changed().await.unwrap();
+        }
+    };
+    timeout(PATIENCE, ended).await.unwrap()
 }
 
 /// Invariant 2: every acknowledged index holds its bytes.
@@ -160,7 +189,8 @@ fn check_checkpoints(seen: &Seen, shown: &Shown) {
 /// The latest entry of every identity is known: added again it is a duplicate, and nothing else is.
 async fn check_duplicates(log: &Log, shown: &Shown) {
     let mut latest = BTreeMap::new();
-    for (index, entry) in shown.entries.iter().enumerate() {
+    let entries = shown.entries.iter().enumerate();
+    for (index, entry) in entries.filter(|(_, entry)| !is_anchor_form(entry)) {
         let entry = std::str::from_utf8(entry).unwrap();
         latest.insert(entry.split('=').next().unwrap(), (entry, index as u64));
     }
@@ -173,7 +203,7 @@ async fn check_duplicates(log: &Log, shown: &Shown) {
 
 /// Fills the disk in the middle of a life and makes room again: the log stays up, and everything is added in the end.
 pub(crate) fn fill_up_and_make_room(disk: &SimDisk, seed: u64, seen: &mut Seen) {
-    let (log, workers) = open(disk, SEGMENT_BYTES).unwrap();
+    let (log, workers) = open(disk, SEGMENT_BYTES, seen.indexed).unwrap();
     let runtime = runtime();
     let mut random = Random::new(seed);
     let mut pushed_back = 0;
@@ -198,7 +228,7 @@ pub(crate) fn fill_up_and_make_room(disk: &SimDisk, seed: u64, seen: &mut Seen) 
     seen.see_public(disk);
 }
 
-fn open(disk: &SimDisk, segment_bytes: u64) -> Result<(Log, Workers), Failure> {
+fn open(disk: &SimDisk, segment_bytes: u64, indexed: bool) -> Result<(Log, Workers), Failure> {
     let dir = Path::new("/log");
     let shared = || Arc::new(disk.clone());
     let options = SegmentOptions { segment_bytes, cache_bytes: 16 << 10, background: false };
@@ -210,7 +240,13 @@ fn open(disk: &SimDisk, segment_bytes: u64) -> Result<(Log, Workers), Failure> {
     // Invariant 11: what has left the log state is in the durable table of duplicates, also after any loss of power.
     let trimmed = stores.state.view()?.watermarks.trim_below;
     assert!(trimmed <= stores.duplicates.covered(), "{trimmed} is trimmed");
-    Log::open(config(), stores)
+    // Small, so that a life makes it durable, and merges it, several times.
+    let index = indexed.then(|| {
+        let mut index = model::index(shared(), &dir.join("index"));
+        index.options.snapshot_interval = 20;
+        index
+    });
+    Log::open(LogConfig { index, ..config() }, stores)
 }
 
 fn runtime() -> Runtime {

@@ -156,9 +156,11 @@ fn with_index(dir: &Path, gate: &Arc<Gate>) -> LogConfig {
         map_fn: Arc::new(Gated(Arc::clone(gate))),
         enabled: true,
         anchor_timeout: if gate.is_used { Duration::from_millis(10) } else { HANGS },
+        bulk_from: IndexConfig::BULK_FROM,
         disk: Arc::new(RealDisk::private()),
         dir: dir.join("index"),
-        options: Options::default(),
+        // Every anchor may be written out.
+        options: Options { snapshot_interval: 1, ..Options::default() },
     };
     LogConfig { index: Some(index), ..log_config() }
 }

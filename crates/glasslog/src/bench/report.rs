@@ -147,20 +147,7 @@ pub(super) fn print(
         out.line(format_args!("sent again    {same} answered with their index, {other} with another"));
     }
     print_errors(load, out);
-    out.line(format_args!(
-        "recount       {} read back and proven ({}), {} not public, {} indices given twice, {} wrong",
-        recount.proven,
-        recount.trust,
-        recount.unpublished,
-        recount.twice,
-        recount.wrong.len()
-    ));
-    if let Some(looked_up) = recount.looked_up {
-        out.line(format_args!("index         {looked_up} keys looked up, with proof"));
-    }
-    for wrong in recount.wrong.iter().take(10) {
-        out.line(format_args!("{} {wrong}", out.paint(Tone::Bad, "LOST")));
-    }
+    print_recount(recount, out);
     if !ok {
         let what = if load.acks.is_empty() {
             "nothing was acknowledged"
@@ -189,6 +176,23 @@ pub(super) fn print(
         wrong: &recount.wrong,
     });
     if ok { Exit::Ok } else { Exit::Mismatch }
+}
+
+fn print_recount(recount: &Recount, out: &Output) {
+    out.line(format_args!(
+        "recount       {} read back and proven ({}), {} not public, {} indices given twice, {} wrong",
+        recount.proven,
+        recount.trust,
+        recount.unpublished,
+        recount.twice,
+        recount.wrong.len()
+    ));
+    if let Some(looked_up) = recount.looked_up {
+        out.line(format_args!("index         {looked_up} keys looked up, with proof"));
+    }
+    for wrong in recount.wrong.iter().take(10) {
+        out.line(format_args!("{} {wrong}", out.paint(Tone::Bad, "LOST")));
+    }
 }
 
 /// Prints the result of reading.

@@ -21,7 +21,7 @@ use glasslog_vindex::{Key, Misbehaviour, MisbehaviourProof};
 use crate::{
     forged::{Claimed, Log, MAP_FN, ORIGIN, held},
     naive,
-    support::{Server, home, run, write},
+    support::{Server, home, run, size_of, write},
 };
 
 /// The public files of a log.
@@ -319,12 +319,14 @@ fn a_check_goes_on_where_the_last_one_ended() {
         let report: serde_json::Value = serde_json::from_str(&stdout).unwrap_or_default();
         (code, report, stderr)
     };
+    let mut begun_at = 0;
     for round in 1..4 {
         write_files(&dir, &log);
         let (code, report, stderr) = resumed(&[]);
         assert_eq!((code, &report["wrong"]), (1, &1.into()), "round {round}: {report}{stderr}");
         assert_eq!(report["findings"][0]["position"], wrong.0);
-        assert_eq!(report["size"], log.size().0);
+        assert_eq!((&report["size"], &report["begun_at"]), (&log.size().0.into(), &begun_at.into()));
+        begun_at = log.size().0;
         for number in 0..200 * round {
             log.name(&number.to_string());
         }
@@ -341,9 +343,19 @@ fn a_check_goes_on_where_the_last_one_ended() {
     }
     write_files(&dir, &other);
     let (code, report, stderr) = resumed(&[]);
-    // As long as the index is not durable, every check is one of the whole.
-    let from = if report.is_null() { None } else { report["begun_at"].as_u64() };
-    assert!(code == 4 || (code == 0 && from == Some(0)), "{code}: {report}{stderr}");
+    assert_eq!(
+        (code, stderr.contains("does not continue what was audited before")),
+        (4, true),
+        "{report}{stderr}"
+    );
+    // What was found so far is still there.
+    write_files(&dir, &log);
+    assert_eq!(resumed(&[]).0, 1);
+    let smaller = lying(|_| {}).0;
+    write_files(&dir, &smaller);
+    let (code, _, stderr) = resumed(&[]);
+    assert_eq!((code, stderr.contains("it is behind")), (4, true), "{stderr}");
+    write_files(&dir, &other);
     let (code, stdout, stderr) = check(home.path(), "log", &["--work-dir", "work"]);
     assert_eq!((code, stdout.starts_with("right:")), (0, true), "{stdout}{stderr}");
 }
@@ -382,4 +394,39 @@ fn a_log_without_an_index_has_nothing_wrong() {
     let (code, stdout, stderr) = run(home.path(), &["index", "check", &server.url]);
     assert_eq!((code, stderr.contains("commits to no index")), (0, true), "{stdout}{stderr}");
     assert!(stderr.contains("no key is pinned"), "{stderr}");
+}
+
+/// The log of a real server, with its own anchors, checked as it grows.
+#[test]
+fn the_anchors_of_a_real_log_are_right() {
+    let home = home();
+    let server = Server::start(home.path(), &["--dir", "log", "--vindex-key-field", "name"]);
+    let mut indexed = 0;
+    for round in 0..3 {
+        for number in 0..20 {
+            let entry = format!("{{\"at\":[{round},{number}],\"name\":\"{}\"}}", number % 7);
+            server.add(entry.as_bytes());
+        }
+        let last = server.add(format!("no JSON {round}").as_bytes());
+        // An anchor ends the checkpoint that covers them.
+        let note = server.wait_for_size(last + 2);
+        let pinned = ["--vkey", &server.vkey, "--map-fn", MAP_FN, "--json"];
+        for target in [server.url.as_str(), "log"] {
+            let args =
+                [&["index", "check", target, "--work-dir", "work", "--resume", "-o", "proof"], &pinned[..]];
+            let (code, stdout, stderr) = run(home.path(), &args.concat());
+            let report: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+            assert_eq!((code, &report["wrong"]), (0, &0.into()), "{stdout}{stderr}");
+            assert!(report["size"].as_u64().unwrap() >= size_of(&note), "{stdout}");
+            let roots = report["anchors"].as_u64().unwrap() - report["void"].as_u64().unwrap();
+            assert!(roots >= indexed, "{stdout}");
+            indexed = roots;
+            assert_eq!(report["unmapped"], round + 1, "{stdout}");
+        }
+    }
+    assert!(indexed > 0, "no anchor had a root");
+    assert!(!home.path().join("proof").exists());
+    let args = ["index", "check", &server.url, "--vkey", &server.vkey];
+    let (code, _, stderr) = run(home.path(), &args);
+    assert_eq!((code, stderr.contains("names conda-1")), (1, true), "{stderr}");
 }

@@ -16,15 +16,6 @@ use crate::support::{Server, home, poll, request, run, size_of, write};
 
 const TOMBSTONE: &str = r#"{"eco":"conda","name":"a","path":"noarch/a-1-0.conda","profile":"conda-repodata-1","reason":"removed","repo":"mine","type":"tombstone","v":1}"#;
 
-/// Whether the server keeps an index; says so if not.
-fn is_indexed(server: &Server) -> bool {
-    let indexed = server.get("/vindex/stats").status != 404;
-    if !indexed {
-        println!("skipped: this server keeps no index");
-    }
-    indexed
-}
-
 /// A channel of packages, each a letter with the digit that its sha256 is made of, and a licence.
 fn channel(packages: &[(&str, char, &str)]) -> String {
     let records: Vec<String> = packages
@@ -75,9 +66,6 @@ fn a_channel_is_looked_up_through_its_life() {
     let home = home();
     let home = home.path();
     let server = Server::start(home, &["--entry-schema", "conda-1"]);
-    if !is_indexed(&server) {
-        return;
-    }
     let (a, b) = (("a", 'a', "MIT"), ("b", 'b', "MIT"));
     ingest(home, &server, &channel(&[a, b]));
     let path = |name: &str| format!("conda/mine/noarch/{name}-1-0.conda");
@@ -137,15 +125,38 @@ fn a_channel_is_looked_up_through_its_life() {
     assert_eq!(run(home, &["verify", "proof", "absent", "--vkey", &vkey]).0, 2);
 }
 
+/// A log of anything, whose index is of one member of its entries.
+#[test]
+fn a_log_of_other_entries_is_looked_up_by_the_pinned_field() {
+    let home = home();
+    let home = home.path();
+    let server = Server::start(home, &["--vindex-key-field", "name"]);
+    for entry in [r#"{"name":"a","n":1}"#, "anything", r#"{"name":"b"}"#, r#"{"name":"a","n":2}"#] {
+        server.add(entry.as_bytes());
+    }
+    server.wait_for_size(4);
+    poll(|| {
+        let answer = server.get("/vindex/lookup?key=a");
+        (answer.text().contains(r#""count":2"#)).then_some(())
+    });
+    let look =
+        |more: &[&str]| ask(home, &server, &[&["lookup", "--map-fn", "json-field:name"], more].concat());
+    let (code, found, stderr) = look(&["a", "--entries", "2"]);
+    assert_eq!((code, &found["count"]), (0, &2.into()), "{stderr}");
+    assert_eq!(found["entries"][0]["entry"], r#"{"name":"a","n":1}"#);
+    assert_eq!((look(&["c"]).0, look(&[""]).0), (2, 2));
+    assert_eq!(look(&["--kind", "path", "a"]).0, 64, "it has no kinds");
+    let (code, _, stderr) = ask(home, &server, &["lookup", "a"]);
+    assert_eq!((code, stderr.contains("answered 400")), (4, true), "not conda-1: {stderr}");
+    assert_eq!(ask(home, &server, &["lookup", "a", "--map-fn", "json-field:n"]).0, 4);
+}
+
 /// Lists of thousands, of which one answer shows only the end.
 #[test]
 fn a_name_with_thousands_of_files_is_read_in_pages() {
     let home = home();
     let home = home.path();
     let server = Server::start(home, &["--entry-schema", "conda-1"]);
-    if !is_indexed(&server) {
-        return;
-    }
     let entries: Vec<String> = (0..2_500)
         .map(|n| {
             format!(
@@ -170,17 +181,13 @@ fn a_name_with_thousands_of_files_is_read_in_pages() {
 /// A sample of them each time; with `GLASSLOG_TORTURE=1` all.
 #[test]
 fn the_conda_forge_sample_is_looked_up() {
-    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/conda/conda-forge-2024");
-    if !sample.is_dir() {
-        println!("skipped: {} is not there", sample.display());
-        return;
-    }
+    let above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().skip(2);
+    let sample =
+        above.map(|above| above.join("shared/data/conda/conda-forge-2024")).find(|path| path.is_dir());
+    let Some(sample) = sample else { return println!("skipped: no ../shared/data/conda/conda-forge-2024") };
     let home = home();
     let home = home.path();
     let server = Server::start(home, &["--entry-schema", "conda-1"]);
-    if !is_indexed(&server) {
-        return;
-    }
     let mut sources: Vec<String> = std::fs::read_dir(&sample)
         .unwrap()
         .map(|subdir| subdir.unwrap().path().join("repodata.json.zst").to_str().unwrap().to_owned())

@@ -6,6 +6,8 @@
     reason = "clippy spares functions marked #[test], and not what they call"
 )]
 
+#[path = "../../../glasslog-log/tests/common/model.rs"]
+mod anchors_model;
 mod bastion;
 mod bench;
 mod cli;
@@ -19,6 +21,7 @@ mod forge;
 mod forged;
 mod fsck;
 mod index_check;
+mod indexed;
 mod ingest;
 mod js;
 mod life_of_an_entry;

@@ -51,6 +51,7 @@ pub(super) fn config() -> LogConfig {
             map_fn: map_fn(),
             enabled: false,
             anchor_timeout: IndexConfig::ANCHOR_TIMEOUT,
+            bulk_from: IndexConfig::BULK_FROM,
             disk: Arc::new(RealDisk::private()),
             dir: std::path::PathBuf::new(),
             options: Options::default(),
