@@ -67,7 +67,14 @@ pub trait BatchHasher: Send + Sync {
     /// Writes the leaf hash of each entry to the slot of the same position.
     ///
     /// `entries` and `out` are of the same length; the shorter of the two bounds the work.
-    fn leaves(&self, entries: &[&[u8]], out: &mut [Hash]);
+    fn leaves(&self, entries: &[&[u8]], out: &mut [Hash]) {
+        self.tagged(0, entries, out);
+    }
+
+    /// Writes `SHA-256(tag ‖ message)` of each message to the slot of the same position.
+    ///
+    /// `messages` and `out` are of the same length; the shorter of the two bounds the work.
+    fn tagged(&self, tag: u8, messages: &[&[u8]], out: &mut [Hash]);
 
     /// Writes to `out[i]` the node over `children[2 i]` and `children[2 i + 1]`.
     ///
@@ -80,9 +87,9 @@ pub trait BatchHasher: Send + Sync {
 pub struct ScalarHasher;
 
 impl BatchHasher for ScalarHasher {
-    fn leaves(&self, entries: &[&[u8]], out: &mut [Hash]) {
-        for (entry, hash) in entries.iter().zip(out) {
-            *hash = leaf_hash(entry);
+    fn tagged(&self, tag: u8, messages: &[&[u8]], out: &mut [Hash]) {
+        for (message, hash) in messages.iter().zip(out) {
+            *hash = Hash(Sha256::new().chain_update([tag]).chain_update(message).finalize().into());
         }
     }
 

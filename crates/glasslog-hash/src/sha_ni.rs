@@ -33,9 +33,9 @@ impl ShaNi {
 }
 
 impl BatchHasher for ShaNi {
-    fn leaves(&self, entries: &[&[u8]], out: &mut [Hash]) {
+    fn tagged(&self, tag: u8, messages: &[&[u8]], out: &mut [Hash]) {
         // SAFETY: `self` exists, so `detect` has found the features that the function is compiled for.
-        unsafe { leaves(entries, out) }
+        unsafe { tagged(tag, messages, out) }
     }
 
     fn nodes(&self, children: &[Hash], out: &mut [Hash]) {
@@ -93,10 +93,10 @@ fn second_node_block(right: &Hash) -> Block {
     [_mm_set_epi32(0, 0, 0, first_word), zero, zero, _mm_set_epi32(65 * 8, 0, 0, 0)]
 }
 
-/// Keeps two leaves at work, whatever their lengths: where one ends the next one takes its place.
+/// Keeps two messages at work, whatever their lengths: where one ends the next one takes its place.
 #[target_feature(enable = "sha,sse4.1,ssse3,sse2")]
-fn leaves(entries: &[&[u8]], out: &mut [Hash]) {
-    let mut waiting = entries.iter().zip(out).map(|(entry, out)| Leaf::new(entry, out));
+fn tagged(tag: u8, messages: &[&[u8]], out: &mut [Hash]) {
+    let mut waiting = messages.iter().zip(out).map(|(message, out)| Tagged::new(tag, message, out));
     let mut one = waiting.next();
     let mut other = waiting.next();
     while let (Some(a), Some(b)) = (&mut one, &mut other) {
@@ -119,22 +119,23 @@ fn leaves(entries: &[&[u8]], out: &mut [Hash]) {
     }
 }
 
-/// A leaf on its way: `SHA-256(0x00 ‖ entry)`.
-struct Leaf<'a> {
-    entry: &'a [u8],
+/// A message on its way: `SHA-256(tag ‖ message)`.
+struct Tagged<'a> {
+    tag: u8,
+    message: &'a [u8],
     out: &'a mut Hash,
     state: State,
     next: usize,
     blocks: usize,
 }
 
-impl<'a> Leaf<'a> {
+impl<'a> Tagged<'a> {
     #[inline]
     #[target_feature(enable = "sha,sse4.1,ssse3,sse2")]
-    fn new(entry: &'a [u8], out: &'a mut Hash) -> Leaf<'a> {
-        // The prefix, 0x80 and the length in 8 bytes come on top.
-        let blocks = (entry.len() + 1 + 1 + 8).div_ceil(BLOCK);
-        Leaf { entry, out, state: initial_state(), next: 0, blocks }
+    fn new(tag: u8, message: &'a [u8], out: &'a mut Hash) -> Tagged<'a> {
+        // The tag, 0x80 and the length in 8 bytes come on top.
+        let blocks = (message.len() + 1 + 1 + 8).div_ceil(BLOCK);
+        Tagged { tag, message, out, state: initial_state(), next: 0, blocks }
     }
 
     fn blocks_left(&self) -> usize {
@@ -157,9 +158,9 @@ impl<'a> Leaf<'a> {
     #[inline]
     #[target_feature(enable = "sha,sse4.1,ssse3,sse2")]
     fn next_block(&mut self) -> Block {
-        // Because of the prefix, block n begins with byte 64 n − 1 of the entry.
+        // Because of the tag, block n begins with byte 64 n − 1 of the message.
         let start = (self.next * BLOCK).wrapping_sub(1);
-        let whole = self.entry.get(start..).and_then(|rest| rest.first_chunk::<BLOCK>());
+        let whole = self.message.get(start..).and_then(|rest| rest.first_chunk::<BLOCK>());
         let block = match whole {
             Some(bytes) => load(bytes),
             None => load(&self.padded_block()),
@@ -168,21 +169,24 @@ impl<'a> Leaf<'a> {
         block
     }
 
-    /// A block that does not lie within the entry: the first, and the last one or two.
+    /// A block that does not lie within the message: the first, and the last one or two.
     fn padded_block(&self) -> [u8; BLOCK] {
         let mut bytes = [0; BLOCK];
+        if self.next == 0 {
+            bytes[0] = self.tag;
+        }
         let (body, taken) = match self.next {
             0 => (&mut bytes[1..], 0),
             n => (&mut bytes[..], n * BLOCK - 1),
         };
-        let rest = self.entry.get(taken..).unwrap_or_default();
+        let rest = self.message.get(taken..).unwrap_or_default();
         let here = rest.len().min(body.len());
         body[..here].copy_from_slice(&rest[..here]);
-        if let (Some(end), true) = (body.get_mut(here), taken <= self.entry.len()) {
+        if let (Some(end), true) = (body.get_mut(here), taken <= self.message.len()) {
             *end = 0x80;
         }
         if self.next + 1 == self.blocks {
-            let bits = (self.entry.len() as u64 + 1) * 8;
+            let bits = (self.message.len() as u64 + 1) * 8;
             bytes[BLOCK - 8..].copy_from_slice(&bits.to_be_bytes());
         }
         bytes

@@ -50,6 +50,19 @@ fn every_length_to_300_alone_and_all_together() {
     assert_eq!(leaves(&falling), judged_leaves(&falling));
 }
 
+/// The other messages of Merkle trees and tries: a byte that says what they are, and then the data.
+#[test]
+fn any_tag() {
+    let bytes = noise(400);
+    let messages: Vec<&[u8]> = (0..200).map(|len| &bytes[len..2 * len]).collect();
+    for tag in [1, 0x7f, 0xff] {
+        let mut out = vec![Hash([0; 32]); messages.len()];
+        hasher().tagged(tag, &messages, &mut out);
+        let judged = |message: &&[u8]| Hash(Sha256::digest([&[tag], *message].concat()).into());
+        assert_eq!(out, messages.iter().map(judged).collect::<Vec<_>>());
+    }
+}
+
 #[test]
 fn every_pair_of_lengths_around_the_block_borders() {
     let bytes = noise(200);

@@ -70,7 +70,7 @@ impl Bulk<'_> {
     ///
     /// # Errors
     ///
-    /// As [`Index::apply`].
+    /// As [`Index::apply`]: the entry is taken in although what was gathered could not be written out.
     pub fn push(&mut self, index: LeafIndex, keys: &[Key]) -> Result<(), IndexError> {
         if self.next.contains(index) {
             return Ok(());
@@ -119,9 +119,8 @@ impl Bulk<'_> {
         }
         self.part.sort_unstable();
         self.part.dedup();
-        self.postings += self.part.len() as u64;
         let part = std::mem::take(&mut self.part);
-        let run = self.temporary(|writer| {
+        let written = self.temporary(|writer| {
             let (mut elements, mut bytes) = (Vec::with_capacity(CHUNK), Vec::new());
             for same in part.chunk_by(|(one, _), (other, _)| one == other) {
                 for chunk in same.chunks(CHUNK) {
@@ -135,9 +134,11 @@ impl Bulk<'_> {
                 }
             }
             Ok(())
-        })?;
-        self.parts.push(run);
+        });
+        // What could not be written is tried again with the next.
         self.part = part;
+        self.parts.push(written?);
+        self.postings += self.part.len() as u64;
         self.part.clear();
         Ok(())
     }

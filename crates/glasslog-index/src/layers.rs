@@ -259,7 +259,7 @@ impl Hashing {
 
     /// Completes the values that were noted.
     pub(crate) fn finish(&mut self, values: &mut [Value]) -> Option<()> {
-        hash_all(&self.elements, &mut self.hashes);
+        hash_all(0, &self.elements, &mut self.hashes);
         for (at, hash) in self.singles.iter().zip(&self.hashes) {
             values.get_mut(*at)?.root = *hash;
         }
@@ -276,7 +276,7 @@ impl Hashing {
     ) {
         self.messages.clear();
         self.messages.extend(keys.clone().zip(values).map(|(key, value)| message(&key, value)));
-        hash_all(&self.messages, &mut self.hashes);
+        hash_all(0, &self.messages, &mut self.hashes);
         leaves.extend(keys.zip(self.hashes.iter().copied()));
     }
 }
@@ -296,7 +296,8 @@ pub(crate) fn leaf(key: &Key, value: &Value) -> Hash {
     leaf_hash(&message(key, value))
 }
 
-fn hash_all<const N: usize>(messages: &[[u8; N]], hashes: &mut Vec<Hash>) {
+/// Puts `SHA-256(tag ‖ message)` of each message into `hashes`.
+pub(crate) fn hash_all<const N: usize>(tag: u8, messages: &[[u8; N]], hashes: &mut Vec<Hash>) {
     hashes.clear();
     hashes.resize(messages.len(), Hash::EMPTY_ROOT);
     for (messages, hashes) in messages.chunks(LANES).zip(hashes.chunks_mut(LANES)) {
@@ -304,6 +305,6 @@ fn hash_all<const N: usize>(messages: &[[u8; N]], hashes: &mut Vec<Hash>) {
         for (lane, message) in lanes.iter_mut().zip(messages) {
             *lane = message;
         }
-        hasher().leaves(lanes.get(..messages.len()).unwrap_or_default(), hashes);
+        hasher().tagged(tag, lanes.get(..messages.len()).unwrap_or_default(), hashes);
     }
 }

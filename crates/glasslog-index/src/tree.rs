@@ -12,6 +12,8 @@ use std::sync::Arc;
 use glasslog_core::Hash;
 use glasslog_vindex::{Key, Step, trie::inner};
 
+use crate::layers::hash_all;
+
 /// What stands for a subtree without keys. No subtree with keys has this hash.
 pub(crate) const NONE: Hash = Hash::EMPTY_ROOT;
 
@@ -19,6 +21,8 @@ pub(crate) const NONE: Hash = Hash::EMPTY_ROOT;
 const LEVELS: u8 = 6;
 /// Its nodes at level 6.
 const LEAVES: usize = 1 << LEVELS;
+/// Buckets of which a new tree takes the hashes at once.
+const PIECE: usize = 1 << 14;
 /// Where the nodes of its levels 0, 2, 4 and 6 begin.
 const LEVEL_AT: [usize; 4] = [0, 1, 5, 21];
 
@@ -45,8 +49,11 @@ impl Tree {
     /// The tree over the hashes of all buckets.
     pub(crate) fn of_buckets(bits: u8, hashes: &[Hash]) -> Tree {
         let mut tree = Tree::new(bits);
-        let there = hashes.iter().copied().zip(0..).filter(|(hash, _)| *hash != NONE);
-        tree.set(&there.map(|(hash, bucket)| (bucket, hash)).collect::<Vec<_>>());
+        // In pieces: what is hashed together takes 200 bytes a bucket.
+        for (piece, first) in hashes.chunks(PIECE).zip((0..).step_by(PIECE)) {
+            let there = piece.iter().copied().zip(first..).filter(|(hash, _)| *hash != NONE);
+            tree.set(&there.map(|(hash, bucket)| (bucket, hash)).collect::<Vec<_>>());
+        }
         tree
     }
 
@@ -77,21 +84,17 @@ impl Tree {
 
     /// Gives buckets, in ascending order, other hashes.
     pub(crate) fn set(&mut self, hashes: &[(u32, Hash)]) {
-        let (bits, tiers) = (self.bits, self.tiers.len());
+        let (pad, tiers) = (padding(self.bits), self.tiers.len());
         let mut changed = hashes.to_vec();
+        let mut joins = Joins::default();
         for (number, tier) in self.tiers.iter_mut().enumerate() {
-            let depth = Depth { above: (tiers - number - 1) * usize::from(LEVELS), pad: padding(bits) };
-            let mut above = Vec::new();
-            for same in changed.chunk_by(|(one, _), (other, _)| one / 64 == other / 64) {
-                let Some((first, _)) = same.first() else { continue };
-                let Some(chunk) = usize::try_from(first / 64).ok().and_then(|at| tier.get_mut(at)) else {
-                    continue;
-                };
-                let chunk = Arc::make_mut(chunk);
-                chunk.set(same, depth);
-                above.push((first / 64, chunk.0[0]));
+            let mut touched = put(tier, &changed);
+            let above = (tiers - number - 1) * usize::from(LEVELS);
+            for level in (0..3).rev() {
+                climb(tier, &mut touched, level, Depth { above: above + 2 * level, pad }, &mut joins);
             }
-            changed = above;
+            let root = |chunk: u32| Some((chunk, tier.get(usize::try_from(chunk).ok()?)?.0[0]));
+            changed = touched.into_iter().filter_map(|(chunk, _)| root(chunk)).collect();
         }
     }
 
@@ -122,30 +125,87 @@ impl Tree {
     }
 }
 
-impl Chunk {
-    /// Gives nodes of level 6, by their number modulo 64, other hashes, and those above them theirs.
-    fn set(&mut self, hashes: &[(u32, Hash)], depth: Depth) {
-        let mut touched = 0_u64;
-        for (node, hash) in hashes {
-            let node = usize::try_from(node % 64).unwrap_or(0);
-            self.0[LEVEL_AT[3] + node] = *hash;
-            touched |= 1 << node;
+/// Chunks, and of each the nodes that have changed, a bit for each.
+type Touched = Vec<(u32, u64)>;
+
+/// Gives nodes of the lowest level of these chunks, in ascending order, other hashes.
+fn put(tier: &mut [Arc<Chunk>], hashes: &[(u32, Hash)]) -> Touched {
+    let mut touched: Touched = Vec::new();
+    for (node, hash) in hashes {
+        let (number, node) = (node / 64, usize::try_from(node % 64).unwrap_or(0));
+        let Some(chunk) = usize::try_from(number).ok().and_then(|at| tier.get_mut(at)) else { continue };
+        Arc::make_mut(chunk).0[LEVEL_AT[3] + node] = *hash;
+        match touched.last_mut() {
+            Some((last, nodes)) if *last == number => *nodes |= 1 << node,
+            _ => touched.push((number, 1 << node)),
         }
-        for level in (0..3).rev() {
-            let depth = Depth { above: depth.above + 2 * level, ..depth };
-            let mut above = 0;
-            while touched != 0 {
-                let node = touched.trailing_zeros() / 4;
-                touched &= !(0xf << (4 * node));
-                above |= 1 << node;
-                let node = usize::try_from(node).unwrap_or(0);
-                let start = LEVEL_AT[level + 1] + 4 * node;
-                let &[a, b, c, d] = self.0[start..].first_chunk().unwrap_or(&[NONE; 4]);
-                let below = depth.below();
-                self.0[LEVEL_AT[level] + node] = depth.join(below.join(a, b), below.join(c, d));
-            }
-            touched = above;
+    }
+    touched
+}
+
+/// Hashes the nodes at `level` (0, 1 or 2 for depths 0, 2 and 4) of chunks again whose grandchildren have changed: those of all
+/// chunks together.
+fn climb(tier: &mut [Arc<Chunk>], touched: &mut Touched, level: usize, depth: Depth, joins: &mut Joins) {
+    let mut nodes = Vec::new();
+    for (number, touched) in touched {
+        let Some(at) = usize::try_from(*number).ok().filter(|at| *at < tier.len()) else { continue };
+        let mut above = 0;
+        while *touched != 0 {
+            let node = touched.trailing_zeros() / 4;
+            *touched &= !(0xf << (4 * node));
+            above |= 1 << node;
+            let node = usize::try_from(node).unwrap_or(0);
+            let &[a, b, c, d] =
+                tier[at].0[LEVEL_AT[level + 1] + 4 * node..].first_chunk().unwrap_or(&[NONE; 4]);
+            joins.push(depth.below(), a, b);
+            joins.push(depth.below(), c, d);
+            nodes.push((at, node));
         }
+        *touched = above;
+    }
+    for pair in joins.finish().as_chunks().0 {
+        let [left, right] = *pair;
+        joins.push(depth, left, right);
+    }
+    for ((at, node), hash) in nodes.into_iter().zip(joins.finish()) {
+        Arc::make_mut(&mut tier[at]).0[LEVEL_AT[level] + node] = hash;
+    }
+}
+
+/// Nodes that are hashed together.
+#[derive(Default)]
+struct Joins {
+    hashes: Vec<Hash>,
+    /// Which of them have two sides.
+    waiting: Vec<usize>,
+    /// `uv(bit) ‖ left ‖ right` of those (vindex.md §4); a bit above the buckets is below 128, one byte.
+    messages: Vec<[u8; 65]>,
+    done: Vec<Hash>,
+}
+
+impl Joins {
+    fn push(&mut self, depth: Depth, left: Hash, right: Hash) {
+        if left == NONE || right == NONE {
+            self.hashes.push(if left == NONE { right } else { left });
+            return;
+        }
+        let mut message = [depth.bit(); 65];
+        message[1..33].copy_from_slice(&left.0);
+        message[33..].copy_from_slice(&right.0);
+        self.waiting.push(self.hashes.len());
+        self.hashes.push(NONE);
+        self.messages.push(message);
+    }
+
+    /// The nodes that were pushed, in their order.
+    fn finish(&mut self) -> Vec<Hash> {
+        hash_all(1, &self.messages, &mut self.done);
+        for (at, hash) in self.waiting.iter().zip(&self.done) {
+            self.hashes[*at] = *hash;
+        }
+        self.waiting.clear();
+        self.messages.clear();
+        std::mem::take(&mut self.hashes)
     }
 }
 
