@@ -66,8 +66,7 @@ impl Tone {
 /// Whether a terminal does something else with it than show it: C0 and C1 but for the line end, DEL, and the marks that
 /// change the direction of text or end a line.
 fn obeyed(character: char) -> bool {
-    let reorders =
-        matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let reorders = matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     (character.is_control() && character != '\n') || reorders
 }
 
@@ -220,7 +219,7 @@ mod tests {
             ("\u{1b}[2J\u{1b}[32mgreen", "\\u{1b}[2J\\u{1b}[32mgreen"),
             ("back\u{8}\r\t\u{7f}\0", "back\\u{8}\\r\\t\\u{7f}\\u{0}"),
             ("c1 \u{9b}2J\u{85}", "c1 \\u{9b}2J\\u{85}"),
-            ("\u{202e}txt.exe", "\\u{202e}txt.exe"),
+            ("\u{202e}txt.exe\u{61c}", "\\u{202e}txt.exe\\u{61c}"),
         ] {
             assert_eq!(plain.safe(text), shown);
         }
