@@ -284,8 +284,7 @@ impl Indexer {
             self.log.progress.wake();
             return Ok(());
         }
-        let recorded = self.log.progress.recorded();
-        let entry = self.slots.at(position, recorded)?.ok_or_else(|| {
+        let entry = self.slots.at(position, || self.log.progress.recorded())?.ok_or_else(|| {
             Failure::Contradiction(format!(
                 "the bytes of the anchor at index {position} are nowhere to be found"
             ))

@@ -294,6 +294,36 @@ fn the_index_can_be_switched_off_and_on() {
     drop(killed);
 }
 
+/// A slot that is left is named as the log's other anchors are, also if no checkpoint since the last of them ended in one and the
+/// settings name another map function: two names would be misbehaviour for ever.
+#[test]
+fn a_slot_that_was_left_keeps_the_logs_map_function() {
+    let mut memory = Memory::new();
+    live(&memory, &["a"]);
+    memory.restart();
+    let (log, workers) = Log::open(config(), memory.stores.clone()).unwrap();
+    runtime().block_on(add(&log, &["b=1"], None)).unwrap();
+    workers.stop().unwrap();
+    memory.restart();
+    let gate = Gate::default();
+    gate.shut(true);
+    let (_log, killed) =
+        Log::open(gated(&memory, &gate, Duration::from_secs(600)), memory.stores.clone()).unwrap();
+    while memory.state.view().unwrap().unfilled_anchor.is_none() {
+        std::thread::yield_now();
+    }
+    memory.restart();
+    let mut off = indexed(&memory);
+    let index = off.index.as_mut().unwrap();
+    (index.enabled, index.map_fn) = (false, Arc::new(glasslog_vindex::JsonField::new("a").unwrap()));
+    let (log, workers) = Log::open(off, memory.stores.clone()).unwrap();
+    runtime().block_on(published(&log, 4));
+    workers.stop().unwrap();
+    assert_eq!(judge(&memory.entries(), &ByName).last(), Some(&Kind::Void));
+    gate.shut(false);
+    drop(killed);
+}
+
 /// FORMATS §2: a log has one map function for ever.
 #[test]
 fn another_map_function_is_refused() {
