@@ -35,7 +35,7 @@ pub fn disavow(config: &LogConfig, stores: &Stores, positions: &[LeafIndex]) -> 
     positions.sort_unstable();
     positions.dedup();
     for &position in &positions {
-        let entry = slots.at(position, recorded(&view))?;
+        let entry = slots.at(position, || recorded(&view))?;
         if !entry.is_some_and(|entry| is_anchor_form(&entry)) {
             return Err(Failure::Anchors(format!("there is no anchor at index {position}")));
         }
