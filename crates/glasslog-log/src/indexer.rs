@@ -27,6 +27,7 @@ use crate::{
     slots::{Read, Slots},
     workers::{Worker, join, spawn},
 };
+pub(crate) use build::refuse_right_anchors;
 pub use build::{BuiltIndex, rebuild_index};
 use disavowed::Disavowed;
 

@@ -23,7 +23,7 @@ use glasslog_core::{
     hash::leaf_hash,
     personality::Identity,
 };
-use glasslog_log::{EntryError, Failure, Log, LogConfig, Workers};
+use glasslog_log::{BuiltIndex, EntryError, Failure, Log, LogConfig, Workers};
 use glasslog_store::{
     LogState,
     disk::RealDisk,
@@ -301,14 +301,13 @@ fn another_map_function_is_refused() {
     let (log, workers) = open(&memory);
     runtime().block_on(add(&log, &["a=1"], None)).unwrap();
     workers.stop().unwrap();
-    let other = || {
-        let mut config = indexed(&memory);
+    let other = |memory: &Memory| {
+        let mut config = indexed(memory);
         config.index.as_mut().unwrap().map_fn = Arc::new(glasslog_vindex::JsonField::new("a").unwrap());
         config
     };
-    let other = other();
     memory.restart();
-    let refused = Log::open(other, memory.stores.clone()).err().unwrap();
+    let refused = Log::open(other(&memory), memory.stores.clone()).err().unwrap();
     assert!(matches!(&refused, Failure::Anchors(why) if why.contains("by-name")), "{refused}");
 
     // Also when the index was off since, so that the log does not end in an anchor.
@@ -316,9 +315,13 @@ fn another_map_function_is_refused() {
     runtime().block_on(add(&log, &["b=1"], None)).unwrap();
     workers.stop().unwrap();
     memory.restart();
-    let mut other = indexed(&memory);
-    other.index.as_mut().unwrap().map_fn = Arc::new(glasslog_vindex::JsonField::new("a").unwrap());
-    assert!(matches!(Log::open(other, memory.stores.clone()), Err(Failure::Anchors(_))));
+    assert!(matches!(Log::open(other(&memory), memory.stores.clone()), Err(Failure::Anchors(_))));
+    // Nor does that look like a wrong anchor.
+    let rebuilt = rebuild(&other(&memory), &memory);
+    assert!(matches!(&rebuilt, Err(Failure::Anchors(why)) if why.contains("by-name")), "{rebuilt:?}");
+    assert!(
+        matches!(disavow(&other(&memory), &memory, 1), Err(Failure::Anchors(why)) if why.contains("by-name"))
+    );
     let (_log, workers) = open(&memory);
     workers.stop().unwrap();
 }
@@ -421,8 +424,7 @@ fn an_index_that_is_far_behind_is_built_by_sorting() {
     assert!(workers.stop().is_err());
     memory.restart();
     let config = far_behind(&memory);
-    let built =
-        glasslog_log::rebuild_index(&config, &memory.stores, &Cancel::default(), &|| false, &mut |_| {});
+    let built = rebuild(&config, &memory);
     assert!(matches!(built, Err(Failure::WrongAnchor { .. })));
 }
 
@@ -461,6 +463,14 @@ fn smuggle(memory: &Memory, bytes: Vec<u8>) {
     assert!(matches!(turn.commit(Arc::new(batch), None), CommitOutcome::Committed));
 }
 
+fn rebuild(config: &LogConfig, memory: &Memory) -> Result<BuiltIndex, Failure> {
+    glasslog_log::rebuild_index(config, &memory.stores, &Cancel::default(), &|| false, &mut |_| {})
+}
+
+fn disavow(config: &LogConfig, memory: &Memory, position: u64) -> Result<LeafIndex, Failure> {
+    glasslog_log::disavow(config, &memory.stores, &[LeafIndex(position)], &mut |_| {})
+}
+
 /// An index that was built from nothing and contradicts an anchor stops the log; once that is disavowed, it goes on.
 #[test]
 fn a_wrong_anchor_stops_the_log_until_it_is_disavowed() {
@@ -482,9 +492,12 @@ fn a_wrong_anchor_stops_the_log_until_it_is_disavowed() {
 
     memory.restart();
     let config = indexed(&memory);
-    let none = glasslog_log::disavow(&config, &memory.stores, &[LeafIndex(0)]).unwrap_err();
+    let none = disavow(&config, &memory, 0).unwrap_err();
     assert!(none.to_string().contains("no anchor at index 0"), "{none}");
-    let at = glasslog_log::disavow(&config, &memory.stores, &[LeafIndex(2)]).unwrap();
+    // What is said cannot be taken back: a right anchor is not called wrong.
+    let right = disavow(&config, &memory, 1).unwrap_err();
+    assert!(right.to_string().contains("the anchor at index 1 is right"), "{right}");
+    let at = disavow(&config, &memory, 2).unwrap();
     let (log, workers) = open(&memory);
     runtime().block_on(async {
         published(&log, at.0 + 2).await;

@@ -40,11 +40,7 @@ pub(crate) fn open(
     let slots = Slots::of_stores(config, stores);
     let recorded = recorded(view);
     let cuts = Cuts { last: last_anchor(stores, &slots, indexed, view)?, ..Cuts::default() };
-    let recorded_one = recorded_anchor(&slots, recorded)?;
-    match &recorded_one {
-        Some((position, anchor)) => refuse_foreign(indexed, *position, anchor)?,
-        None => refuse_foreign_anchors(&slots, indexed, recorded)?,
-    }
+    refuse_another(&slots, indexed, recorded)?;
     let Opened { mut index, keeper, .. } = open_files(config, indexed)?;
     if let Some(durable) = index.durable()
         && !is_anchored(&slots, indexed, durable, view)?
@@ -121,6 +117,18 @@ fn last_anchor(
     let before = position.0.checked_sub(1).map(LeafIndex);
     let follows_anchor = before.map(at).transpose()?.flatten().is_some();
     Ok(Some(LastAnchor { position, is_void: anchor.root.is_none(), follows_anchor }))
+}
+
+/// Refuses an index that is not the one of the log's anchors: by the newest, or by looking through a log that does not end in one.
+pub(crate) fn refuse_another(
+    slots: &Slots,
+    indexed: &IndexConfig,
+    recorded: TreeSize,
+) -> Result<(), Failure> {
+    match recorded_anchor(slots, recorded)? {
+        Some((position, anchor)) => refuse_foreign(indexed, position, &anchor),
+        None => refuse_foreign_anchors(slots, indexed, recorded),
+    }
 }
 
 /// Looks through a whole log, before it is indexed or indexed again, for anchors that are not of its index.
