@@ -374,7 +374,11 @@ impl Indexer {
 fn keep(log: &Shared, anchors: &Anchors, keeper: &Keeper, cancel: &Cancel) -> Result<(), Failure> {
     while log.progress.stopped().is_none() && !anchors.closing() {
         match keeper.step(MergeRate::BytesPerSecond(MERGE_BYTES_PER_S), cancel).map_err(Failure::from) {
-            Ok(true) => {}
+            Ok(true) => {
+                if anchors.account.set_no_room(false) {
+                    tracing::info!("the index is written out again");
+                }
+            }
             Ok(false) => keeper.wait(LOOK_AGAIN),
             Err(Failure::Index(error)) if error.is_corrupt() => {
                 anchors.is_corrupt(chain(&error));
@@ -382,7 +386,10 @@ fn keep(log: &Shared, anchors: &Anchors, keeper: &Keeper, cancel: &Cancel) -> Re
                 log.progress.pause(PAUSE);
             }
             Err(failure) if failure.is_full_disk() || failure.is_passing() => {
-                tracing::warn!(error = %chain(&failure), "the index is not written out for now");
+                let is_full = failure.is_full_disk();
+                if anchors.account.set_no_room(is_full) || !is_full {
+                    tracing::warn!(error = %chain(&failure), "the index is not written out for now");
+                }
                 log.progress.pause(PAUSE);
             }
             Err(failure) => return Err(failure),

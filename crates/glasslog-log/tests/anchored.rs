@@ -26,7 +26,7 @@ use glasslog_core::{
 use glasslog_log::{BuiltIndex, EntryError, Failure, Log, LogConfig, Workers};
 use glasslog_store::{
     LogState,
-    disk::RealDisk,
+    disk::{RealDisk, sim::SimDisk},
     log_state::{Batch, BatchId, CommitOutcome, Slot},
     runs::Cancel,
 };
@@ -337,8 +337,9 @@ fn live(memory: &Memory, names: &[&str]) {
     workers.stop().unwrap();
 }
 
-/// Goes on, and judges: whatever lay in the directory of the index, no anchor is wrong and the last one has a root.
-fn goes_on(memory: &mut Memory, what: &str) {
+/// Goes on, and judges: whatever lay in the directory of the index, no anchor is wrong and the last one has a root. Gives how
+/// often an index was thrown away.
+fn goes_on(memory: &mut Memory, what: &str) -> u64 {
     memory.restart();
     let (log, workers) = open(memory);
     let kinds = runtime().block_on(async {
@@ -347,7 +348,9 @@ fn goes_on(memory: &mut Memory, what: &str) {
         anchored(&log, memory, next + 2).await
     });
     assert_eq!(kinds.last(), Some(&Kind::Anchor), "{what}");
+    let rebuilds = log.index_status().unwrap().rebuilds;
     workers.stop().unwrap();
+    rebuilds
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -370,10 +373,10 @@ fn an_index_that_is_not_the_logs_is_built_again() {
     copy(&index(&memory), kept.path());
 
     std::fs::remove_dir_all(index(&memory)).unwrap();
-    goes_on(&mut memory, "lost");
+    assert_eq!(goes_on(&mut memory, "lost"), 0);
     std::fs::remove_dir_all(index(&memory)).unwrap();
     copy(kept.path(), &index(&memory));
-    goes_on(&mut memory, "behind");
+    assert_eq!(goes_on(&mut memory, "behind"), 0);
 
     // Logs of the same origin: one with as many other entries, one with fewer.
     for (names, what) in [(&["x", "y", "z", "x", "y", "z"][..], "of another log"), (&["a"], "ahead")] {
@@ -381,7 +384,7 @@ fn an_index_that_is_not_the_logs_is_built_again() {
         live(&other, names);
         std::fs::remove_dir_all(index(&other)).unwrap();
         copy(kept.path(), &index(&other));
-        goes_on(&mut other, what);
+        assert_eq!(goes_on(&mut other, what), 1, "an operator sees it: {what}");
     }
 }
 
@@ -452,6 +455,32 @@ fn a_damaged_index_is_built_again() {
             goes_on(&mut memory, &format!("byte {at} of {}", path.display()));
         }
     }
+}
+
+/// An index that cannot be written out goes on in memory; that is told until there is room.
+#[test]
+fn an_index_without_room_is_told_until_there_is_some() {
+    let memory = Memory::new();
+    let disk = SimDisk::new(7);
+    let mut config = indexed(&memory);
+    config.index = Some(model::index(Arc::new(disk.clone()), Path::new("/index")));
+    let (log, workers) = Log::open(config, memory.stores.clone()).unwrap();
+    let told = |full| {
+        while log.index_status().unwrap().full != full {
+            std::thread::yield_now();
+        }
+    };
+    let names: Vec<String> = (0..200).map(|n| format!("n{n}=v")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    disk.set_full(true);
+    runtime().block_on(async {
+        add(&log, &names, None).await.unwrap();
+        anchored(&log, &memory, 201).await;
+    });
+    told(true);
+    disk.set_full(false);
+    told(false);
+    workers.stop().unwrap();
 }
 
 /// Appends what no submitter can: an entry of any bytes.
