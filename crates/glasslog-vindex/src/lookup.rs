@@ -107,7 +107,7 @@ pub enum LookupError {
         size: TreeSize,
     },
     /// The question has a kind that the pinned map function does not have.
-    #[error(transparent)]
+    #[error("it is a question to an index of another map function than the pinned one")]
     Kind(#[from] KindError),
     /// Something else was asked.
     #[error("the answer is about another name than was asked for")]

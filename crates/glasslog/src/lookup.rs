@@ -38,7 +38,7 @@ pub struct LookupArgs {
     /// How many of its newest entries to show, 64 at most
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u8).range(..=i64::from(MAX_ENTRIES)))]
     pub entries: u8,
-    /// Show where all of its entries are, however many, and not only the newest 1000
+    /// Show where all of its entries are, however many, and not only the newest (20; 1000 with --json)
     #[arg(long)]
     pub all: bool,
     /// How new the answer must be.

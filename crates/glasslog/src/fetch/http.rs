@@ -148,7 +148,11 @@ impl HttpSource {
 
     async fn attempt(&self, request: &Request<'_>) -> Result<Answer, FetchError> {
         let url = self.url(request.path);
-        let failed = |source| FetchError::Transport { url: url.to_string(), source };
+        // The address is told once.
+        let failed = |source: reqwest::Error| FetchError::Transport {
+            url: url.to_string(),
+            source: source.without_url(),
+        };
         let mut asking = self.client.get(url.clone()).timeout(self.deadline(request));
         if let Some(accept) = request.accept {
             asking = asking.header(ACCEPT, accept);

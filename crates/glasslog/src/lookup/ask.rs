@@ -16,7 +16,7 @@ use glasslog_vindex::{Answer, Present, VerifiedLookup, keys_of};
 
 use crate::{
     exit::{Exit, Failed, OrExit},
-    fetch::{HttpSource, Memory, Observed, Source, believe, now, retry_lagging},
+    fetch::{FetchError, HttpSource, Memory, Observed, Source, believe, now, retry_lagging},
     output::Output,
 };
 
@@ -64,8 +64,8 @@ impl Asking<'_> {
     ) -> Result<Option<Believed>, Failed> {
         let Source::Http(http) = self.source else { return Ok(None) };
         let ask = async || {
-            let file =
-                http.ask(&inquiry.path(wanted), PROOF, MAX_ANSWER_BYTES).await.or_exit(Exit::LogFailure)?;
+            let file = http.ask(&inquiry.path(wanted), PROOF, MAX_ANSWER_BYTES).await;
+            let file = file.map_err(|error| refused(error, inquiry))?;
             let Some(file) = file else { return Ok(None) };
             let answered = inquiry.open(&file, now()).context("the log's answer is not believed");
             self.believe(answered.or_exit(Exit::LogFailure)?, None).await.map(Some)
@@ -148,6 +148,21 @@ pub(crate) fn heed_disavowals(verified: &VerifiedLookup, out: &Output) -> Result
         )),
         _ => Ok(()),
     }
+}
+
+/// The question was not answered. A log that does not understand it may have an index of something else.
+fn refused(error: FetchError, inquiry: &Inquiry<'_>) -> Failed {
+    let misunderstood = matches!(error, FetchError::Status { status: 400, .. });
+    let error = anyhow::Error::new(error);
+    let error = if misunderstood {
+        let pinned = inquiry.map_fn().name();
+        error.context(format!(
+            "the log does not understand the question: is its index one of {pinned} (--map-fn)?"
+        ))
+    } else {
+        error
+    };
+    Failed { exit: Exit::LogFailure, error }
 }
 
 fn is_lagging(believed: &Option<Believed>) -> bool {
