@@ -267,6 +267,10 @@ impl Shared {
 
     fn spill_if_due(&self, files: &mut Files) -> Result<bool, RunError> {
         let Some(spill) = self.desk.lock().spill.clone() else { return Ok(false) };
+        if files.manifest.runs.len() >= MAX_RUNS {
+            // It waits for the merge that makes them fewer.
+            return Ok(false);
+        }
         let spilled = self.spill(files, &spill)?;
         let mut desk = self.desk.lock();
         desk.spill = None;

@@ -44,7 +44,7 @@ pub fn disavow(
     let mut anchored = Vec::new();
     for &position in &positions {
         let anchor = slots
-            .at(position, recorded)?
+            .at(position, || recorded)?
             .as_deref()
             .and_then(parse_anchor)
             .ok_or_else(|| Failure::Anchors(format!("there is no anchor at index {position}")))?;

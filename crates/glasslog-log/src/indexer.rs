@@ -35,8 +35,10 @@ use disavowed::Disavowed;
 const FAR_BEHIND: u64 = 1 << 16;
 /// An index that has been full for so long is not waiting for a merge: there is nothing that could become durable.
 const FULL_FOR: Duration = Duration::from_secs(60);
-/// How long to wait before a full disk, or one that cannot be read, is tried again.
+/// How long to wait before a full disk, or one that cannot be read, is tried again; then twice as long each time.
 const PAUSE: Duration = Duration::from_secs(1);
+/// But no longer.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// How often an index that is full looks whether it still is, and the keeper whether it is to end.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// Merges write at most so much, so that no barrier finds a disk full of dirt before it (storage.md §5).
@@ -62,7 +64,25 @@ pub(crate) struct Indexer {
     unmapped: u64,
     bulk_from: u64,
     full_since: Option<Instant>,
+    patience: Patience,
     cancel: Arc<Cancel>,
+}
+
+/// How long to wait after a failure. What is tried again begins anew, and until it fails it takes the room that the log itself
+/// needs: that must not go on without a rest.
+struct Patience(Duration);
+
+impl Default for Patience {
+    fn default() -> Patience {
+        Patience(PAUSE)
+    }
+}
+
+impl Patience {
+    fn next(&mut self) -> Duration {
+        let longer = (self.0 * 2).min(LONGEST_PAUSE);
+        std::mem::replace(&mut self.0, longer)
+    }
 }
 
 /// The threads of an index.
@@ -92,6 +112,7 @@ impl IndexWorkers {
             unmapped: 0,
             bulk_from: log.config.index.as_ref().map_or(IndexConfig::BULK_FROM, |index| index.bulk_from),
             full_since: None,
+            patience: Patience::default(),
         };
         let (for_keeper, its_anchors, its_cancel) =
             (Arc::clone(log), Arc::clone(&anchors), Arc::clone(&cancel));
@@ -116,7 +137,7 @@ impl IndexWorkers {
         let index = join(indexer);
         anchors.close();
         cancel.cancel();
-        keeper.thread().unpark();
+        log.progress.wake();
         join(keeper)?;
         let index = index?;
         if log.progress.stopped().is_none()
@@ -142,15 +163,26 @@ impl Indexer {
                 return Ok(self.index);
             }
             let ended = self.anchors.ended();
-            let look_again = match self.step() {
-                Ok(true) if !(ended && self.anchors.is_hopeless()) => continue,
-                Ok(_) => self.index.is_full().then_some(LOOK_AGAIN),
-                Err(failure) => Some(self.heed(failure)?),
-            };
+            match self.step() {
+                Ok(more) => {
+                    self.patience = Patience::default();
+                    if more && !(ended && self.anchors.is_hopeless()) {
+                        continue;
+                    }
+                }
+                Err(failure) => {
+                    let pause = self.heed(failure)?;
+                    self.log.progress.pause_unless(pause, || self.anchors.ended());
+                    if !ended {
+                        continue;
+                    }
+                }
+            }
             if ended {
                 return Ok(self.index);
             }
-            self.log.progress.wait(seen, look_again.map(|pause| Instant::now() + pause));
+            let look_again = self.index.is_full().then(|| Instant::now() + LOOK_AGAIN);
+            self.log.progress.wait(seen, look_again);
         }
     }
 
@@ -172,9 +204,7 @@ impl Indexer {
         } else {
             (lag >= FAR_BEHIND).then_some("the index is far behind")
         };
-        if self.anchors.set_hopeless(why_not) {
-            self.log.progress.wake();
-        }
+        self.set_hopeless(why_not);
         if lag == 0 || self.index.is_full() {
             self.report();
             return Ok(false);
@@ -255,8 +285,7 @@ impl Indexer {
             self.log.progress.wake();
             return Ok(());
         }
-        let recorded = self.log.progress.recorded();
-        let entry = self.slots.at(position, recorded)?.ok_or_else(|| {
+        let entry = self.slots.at(position, || self.log.progress.recorded())?.ok_or_else(|| {
             Failure::Contradiction(format!(
                 "the bytes of the anchor at index {position} are nowhere to be found"
             ))
@@ -323,17 +352,22 @@ impl Indexer {
         match &failure {
             Failure::Index(error) if error.is_corrupt() => {
                 self.doubt.get_or_insert(why);
-                self.anchors.set_hopeless(Some("the index is being built again"));
+                self.set_hopeless(Some("the index is being built again"));
                 return Ok(Duration::ZERO);
             }
-            _ if failure.is_full_disk() => self.anchors.set_hopeless(Some("the disk is full")),
-            _ if failure.is_passing() => {
-                self.anchors.set_hopeless(Some("the index cannot be read or written"))
-            }
+            _ if failure.is_full_disk() => self.set_hopeless(Some("the disk is full")),
+            _ if failure.is_passing() => self.set_hopeless(Some("the index cannot be read or written")),
             _ => return Err(failure),
-        };
+        }
         tracing::warn!(error = why, "the index waits, anchors are void meanwhile");
-        Ok(PAUSE)
+        Ok(self.patience.next())
+    }
+
+    /// Why slots need not wait for the index, if they need not. One that waits hears of it.
+    fn set_hopeless(&self, why: Option<&str>) {
+        if self.anchors.set_hopeless(why) {
+            self.log.progress.wake();
+        }
     }
 
     /// Forgets everything, to build it again from the entries.
@@ -342,15 +376,17 @@ impl Indexer {
             why,
             "the index is emptied and built again; the log goes on, with void anchors meanwhile"
         );
-        self.anchors.set_hopeless(Some("the index is being built again"));
+        self.set_hopeless(Some("the index is being built again"));
         self.anchors.forget_reached();
         self.log.served.withdraw(&why);
         self.taken.clear();
-        self.anchors.account.emptied();
+        // What was looked through for them lies behind what is read again.
+        self.disavowed = Disavowed::default();
         if let Err(error) = self.index.reset() {
             self.doubt = Some(why);
             return Err(error.into());
         }
+        self.anchors.account.emptied();
         (self.at, self.fresh, self.unmapped) = (self.index.next(), true, 0);
         Ok(())
     }
@@ -372,28 +408,35 @@ impl Indexer {
 
 /// Works for the index in the background until it is cancelled.
 fn keep(log: &Shared, anchors: &Anchors, keeper: &Keeper, cancel: &Cancel) -> Result<(), Failure> {
+    let mut patience = Patience::default();
     while log.progress.stopped().is_none() && !anchors.closing() {
         match keeper.step(MergeRate::BytesPerSecond(MERGE_BYTES_PER_S), cancel).map_err(Failure::from) {
             Ok(true) => {
                 if anchors.account.set_no_room(false) {
                     tracing::info!("the index is written out again");
                 }
+                patience = Patience::default();
+                // The indexer says how far the index is, also if no entry follows.
+                log.progress.wake();
+                continue;
             }
-            Ok(false) => keeper.wait(LOOK_AGAIN),
+            Ok(false) => {
+                keeper.wait(LOOK_AGAIN);
+                continue;
+            }
             Err(Failure::Index(error)) if error.is_corrupt() => {
                 anchors.is_corrupt(chain(&error));
                 log.progress.wake();
-                log.progress.pause(PAUSE);
             }
             Err(failure) if failure.is_full_disk() || failure.is_passing() => {
                 let is_full = failure.is_full_disk();
                 if anchors.account.set_no_room(is_full) || !is_full {
                     tracing::warn!(error = %chain(&failure), "the index is not written out for now");
                 }
-                log.progress.pause(PAUSE);
             }
             Err(failure) => return Err(failure),
         }
+        log.progress.pause_unless(patience.next(), || anchors.closing());
     }
     Ok(())
 }

@@ -366,9 +366,19 @@ impl Counters {
 
     /// Lets `pause` pass, whoever wakes the workers, unless the log is drained or stopped meanwhile.
     pub(crate) fn pause(&self, pause: Duration) {
+        self.pause_unless(pause, || self.draining());
+    }
+
+    /// Lets `pause` pass, whoever wakes the workers, unless the log is stopped or `ends` meanwhile says so: whoever makes it
+    /// say so wakes them.
+    pub(crate) fn pause_unless(&self, pause: Duration, ends: impl Fn() -> bool) {
         let until = Instant::now() + pause;
-        while Instant::now() < until && !self.draining() && self.stopped().is_none() {
-            self.wait(self.wakes_seen(), Some(until));
+        loop {
+            let seen = self.wakes_seen();
+            if Instant::now() >= until || ends() || self.stopped().is_some() {
+                return;
+            }
+            self.wait(seen, Some(until));
         }
     }
 

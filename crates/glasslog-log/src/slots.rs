@@ -92,8 +92,12 @@ impl Slots {
         Ok(entries)
     }
 
-    /// The bytes at `index`, if they are fixed: of an entry, or of an anchor slot that is filled.
-    pub(crate) fn at(&self, index: LeafIndex, recorded: TreeSize) -> Result<Option<Bytes>, Failure> {
+    /// The bytes at `index`, if they are fixed: of an entry, or of an anchor slot that is filled. `recorded` as in [`Slots::read`].
+    pub(crate) fn at(
+        &self,
+        index: LeafIndex,
+        recorded: impl Fn() -> TreeSize,
+    ) -> Result<Option<Bytes>, Failure> {
         if let Some(filled) = self.state.filled(index)? {
             return Ok(Some(filled));
         }
@@ -101,7 +105,7 @@ impl Slots {
         let slot = batches.first().and_then(|batch| batch.indexed().find(|(at, _)| *at == index));
         match slot {
             Some((_, Slot::Entry { bytes, .. })) => Ok(Some(bytes.clone())),
-            _ => self.entry(index, recorded),
+            _ => self.entry(index, recorded()),
         }
     }
 

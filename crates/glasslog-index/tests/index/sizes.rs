@@ -191,3 +191,25 @@ fn many_small_spills() {
     check_index(&mut reopened, &log, 10);
     check_index(&mut index, &log, 10);
 }
+
+/// Spills that come faster than they are merged wait when a manifest can name no more of them: nothing fails.
+#[test]
+fn more_spills_than_a_manifest_names() {
+    let log = Naive { entries: (0..1100).map(|number| vec![key(number)]).collect() };
+    let options = Options { snapshot_interval: 1, delta_max_bytes: 64 << 20, ..SMALL };
+    let disk = SimDisk::new(1);
+    let Opened { mut index, keeper, .. } = open(&disk, options).unwrap();
+    for end in 1..=1100 {
+        feed(&mut index, &log, end).unwrap();
+        index.revision().unwrap();
+        index.keep(index.next()).unwrap();
+        // One thing for each: the next spill, before the merge that is due.
+        keeper.step(MergeRate::Unlimited, &Cancel::default()).unwrap();
+    }
+    settle(&mut index, &keeper);
+    assert!(index.stats().runs < 40, "{}", index.stats().runs);
+    check_index(&mut index, &log, 10);
+    let mut reopened = open(&disk.killed(), options).unwrap().index;
+    check_index(&mut reopened, &log, 10);
+    assert_eq!(reopened.next(), TreeSize(1100));
+}

@@ -99,9 +99,9 @@ pub(crate) fn fill_what_is_left(
     epoch: Epoch,
 ) -> Result<(), Failure> {
     let Some(position) = view.unfilled_anchor else { return Ok(()) };
-    let newest = recorded_anchor(&Slots::of_stores(config, stores), recorded(view))?;
+    let of_log = newest_map_fn(&Slots::of_stores(config, stores), recorded(view))?;
     let of_settings = config.index.as_ref().map(|index| index.map_fn.name().to_owned());
-    let map_fn = newest.map(|(_, anchor)| anchor.map_fn).or(of_settings).ok_or_else(|| {
+    let map_fn = of_log.or(of_settings).ok_or_else(|| {
         Failure::Anchors(format!(
             "index {position} is kept for an anchor, and no map function is known: start the log once as it was, with its \
              index, before switching that off"
@@ -122,6 +122,16 @@ fn recorded_anchor(slots: &Slots, recorded: TreeSize) -> Result<Option<(LeafInde
     Ok(entry.and_then(|entry| parse_anchor(&entry)).map(|anchor| (position, anchor)))
 }
 
+/// The map function that the newest anchor names, wherever it stands: the log may have been without an index since.
+fn newest_map_fn(slots: &Slots, recorded: TreeSize) -> Result<Option<String>, Failure> {
+    for bundle in (0..recorded.0.div_ceil(256)).rev() {
+        if let Some((_, anchor)) = slots.anchors_of_bundle(bundle, recorded)?.pop() {
+            return Ok(Some(anchor.map_fn));
+        }
+    }
+    Ok(None)
+}
+
 /// The newest slot that is filled: beyond the recorded checkpoint if its process died before it recorded that, else at its end.
 fn last_anchor(
     stores: &Stores,
@@ -133,7 +143,7 @@ fn last_anchor(
     let beyond = slots::newest_slot(stores.state.as_ref(), recorded, view.head)?;
     let beyond = beyond.filter(|position| view.unfilled_anchor != Some(*position));
     let at = |position: LeafIndex| {
-        Ok::<_, Failure>(slots.at(position, recorded)?.as_deref().and_then(parse_anchor))
+        Ok::<_, Failure>(slots.at(position, || recorded)?.as_deref().and_then(parse_anchor))
     };
     let Some(position) = beyond.or(recorded.0.checked_sub(1).map(LeafIndex)) else { return Ok(None) };
     let Some(anchor) = at(position)? else { return Ok(None) };
@@ -202,5 +212,5 @@ fn is_anchored(
         return Ok(false);
     }
     let expected = anchor(indexed.map_fn.name(), Some(&durable.root), durable.size);
-    Ok(slots.at(position, recorded(view))?.is_some_and(|entry| *entry == *expected))
+    Ok(slots.at(position, || recorded(view))?.is_some_and(|entry| *entry == *expected))
 }

@@ -91,7 +91,7 @@ pub(crate) fn refuse_right_anchors(
             plan.build(&mut index, &Cancel::default(), &|| false, progress)?;
         }
         for at in (end.0..position.0).map(LeafIndex) {
-            let entry = slots.at(at, recorded)?;
+            let entry = slots.at(at, || recorded)?;
             let keys = entry.map(|entry| keys_of(plan.map_fn, &entry)).unwrap_or_default();
             index.apply(at, &keys)?;
         }
@@ -156,7 +156,7 @@ impl Indexer {
     /// Takes in everything up to the newest anchor with a root below `recorded`, so that this is compared next: whether there
     /// may be more.
     pub(super) fn take_in_bulk(&mut self, recorded: TreeSize) -> Result<bool, Failure> {
-        self.anchors.set_hopeless(Some("the index is being built"));
+        self.set_hopeless(Some("the index is being built"));
         // One at the very place where the index stands would bring it no further.
         let newest = self.slots.newest_root(TreeSize(self.at.0 + 1)..recorded, recorded)?;
         let end = newest.map_or(recorded, |(position, _)| TreeSize(position.0));

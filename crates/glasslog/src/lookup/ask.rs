@@ -12,7 +12,7 @@ use glasslog_client::{
     verdict::Demand,
 };
 use glasslog_core::LeafIndex;
-use glasslog_vindex::{Answer, Present, keys_of};
+use glasslog_vindex::{Answer, Present, VerifiedLookup, keys_of};
 
 use crate::{
     exit::{Exit, Failed, OrExit},
@@ -122,15 +122,31 @@ impl Asking<'_> {
     }
 
     async fn believe(&self, answered: Answered, whole: Option<Vec<LeafIndex>>) -> Result<Believed, Failed> {
-        for index in answered.verified.disavowals() {
-            self.out.warn(format_args!(
-                "the log disavows anchors of its own at index {index}: what its index said there was wrong"
-            ));
-        }
+        heed_disavowals(&answered.verified, self.out)?;
         let checkpoint = answered.verified.checkpoint().clone();
         let observed =
             believe(self.source, self.pins, self.memory, checkpoint, self.demand, self.out).await?;
         Ok(Believed { answered, observed, whole })
+    }
+}
+
+/// Tells which anchors the log disavows.
+///
+/// # Errors
+///
+/// [`Failed`] with 4 if the answer rests on one of them: its root is wrong by the log's own word.
+pub(crate) fn heed_disavowals(verified: &VerifiedLookup, out: &Output) -> Result<(), Failed> {
+    for index in verified.disavowals() {
+        out.warn(format_args!(
+            "by its entry {index} the log disavows anchors of its own: what its index said there was wrong"
+        ));
+    }
+    match verified.anchored() {
+        Some((anchor, _)) if verified.is_disavowed() => Err(Failed::new(
+            Exit::LogFailure,
+            format!("the answer rests on the anchor at {anchor}, which the log itself disavows as wrong"),
+        )),
+        _ => Ok(()),
     }
 }
 
