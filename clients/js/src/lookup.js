@@ -20,6 +20,8 @@ const MAX_TAIL_BYTES = 4 << 20;
 const MAX_TRIE_BYTES = 16_384;
 const MAX_HASHES = 64;
 const MAX_KIND_BYTES = 16;
+/** The shortest given entry: an index, a length, and one hash with the number of them; the anchor is in the tree too, so none is proven without. */
+const MIN_GIVEN_BYTES = 35;
 
 /** What a verifier knows from its own configuration, never from an answer. @typedef {{ origin: string, policy: Policy, mapFn: string }} Pins */
 /** The end of a list: its elements from position `start` on. @typedef {{ start: bigint, roots: Bytes[], elements: bigint[] }} ListEnd */
@@ -210,7 +212,7 @@ function readLookup(reader, { checkpoint, index, hashes }, present) {
   const trie = readTrie(reader);
   const list = value && readList(reader, parseValue(value).count);
   const tail = readMany(reader, MAX_TAIL, "the tail", () => reader.counted(MAX_ENTRY_BYTES, "an entry of the tail"));
-  const entries = present ? readMany(reader, Infinity, "the given entries", () => readGiven(reader)) : [];
+  const entries = present ? readMany(reader, Infinity, "the given entries", () => readGiven(reader), MIN_GIVEN_BYTES) : [];
   return { checkpoint, index, hashes, trie, value, list, tail, entries };
 }
 
@@ -244,13 +246,14 @@ export function readHashes(reader) {
  * @param {Reader} reader
  * @param {number} max
  * @param {string} what
- * @param {() => T} one reads at least one byte
+ * @param {() => T} one reads at least `bytes` bytes, or nothing that can be accepted
+ * @param {number} [bytes]
  * @returns {T[]}
  */
-function readMany(reader, max, what, one) {
+function readMany(reader, max, what, one, bytes = 1) {
   const number = reader.uv(`the length of ${what}`);
   check(number <= max, `${what} has more than ${max} elements`);
-  check(number <= reader.left, `${what} is cut off`);
+  check(number * BigInt(bytes) <= reader.left, `${what} is cut off`);
   return Array.from({ length: Number(number) }, one);
 }
 

@@ -311,3 +311,9 @@ test("misbehaviour: misplaced anchors, and those of another map function", async
   await refuses(() => verifyMisbehaviour(other, pins), /does not lead to the root/);
   await refuses(() => verifyMisbehaviour(other, { ...pins, keys: [] }), /origin is not that of a log/);
 });
+
+test("lookups: entries are not read where there is no room for proven ones", async () => {
+  const { log, anchor } = await sample();
+  const file = await log.lookupFile(anchor, await keyOfName("a"), { entries: concat(uv(100n), new Uint8Array(300)) });
+  await refuses(() => parseLookup(file), /given entries/);
+});

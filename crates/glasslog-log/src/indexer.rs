@@ -27,6 +27,7 @@ use crate::{
     slots::{Read, Slots},
     workers::{Worker, join, spawn},
 };
+pub(crate) use build::refuse_right_anchors;
 pub use build::{BuiltIndex, rebuild_index};
 use disavowed::Disavowed;
 
@@ -413,6 +414,9 @@ fn keep(log: &Shared, anchors: &Anchors, keeper: &Keeper, cancel: &Cancel) -> Re
     while log.progress.stopped().is_none() && !anchors.closing() {
         match keeper.step(MergeRate::BytesPerSecond(MERGE_BYTES_PER_S), cancel).map_err(Failure::from) {
             Ok(true) => {
+                if anchors.account.set_no_room(false) {
+                    tracing::info!("the index is written out again");
+                }
                 patience = Patience::default();
                 // The indexer says how far the index is, also if no entry follows.
                 log.progress.wake();
@@ -427,7 +431,10 @@ fn keep(log: &Shared, anchors: &Anchors, keeper: &Keeper, cancel: &Cancel) -> Re
                 log.progress.wake();
             }
             Err(failure) if failure.is_full_disk() || failure.is_passing() => {
-                tracing::warn!(error = %chain(&failure), "the index is not written out for now");
+                let is_full = failure.is_full_disk();
+                if anchors.account.set_no_room(is_full) || !is_full {
+                    tracing::warn!(error = %chain(&failure), "the index is not written out for now");
+                }
             }
             Err(failure) => return Err(failure),
         }

@@ -23,7 +23,7 @@ use glasslog_core::{
     hash::leaf_hash,
     personality::Identity,
 };
-use glasslog_log::{EntryError, Failure, IndexConfig, Log, LogConfig, Workers};
+use glasslog_log::{BuiltIndex, EntryError, Failure, IndexConfig, Log, LogConfig, Workers};
 use glasslog_store::{
     LogState,
     disk::{RealDisk, sim::SimDisk},
@@ -331,14 +331,13 @@ fn another_map_function_is_refused() {
     let (log, workers) = open(&memory);
     runtime().block_on(add(&log, &["a=1"], None)).unwrap();
     workers.stop().unwrap();
-    let other = || {
-        let mut config = indexed(&memory);
+    let other = |memory: &Memory| {
+        let mut config = indexed(memory);
         config.index.as_mut().unwrap().map_fn = Arc::new(glasslog_vindex::JsonField::new("a").unwrap());
         config
     };
-    let other = other();
     memory.restart();
-    let refused = Log::open(other, memory.stores.clone()).err().unwrap();
+    let refused = Log::open(other(&memory), memory.stores.clone()).err().unwrap();
     assert!(matches!(&refused, Failure::Anchors(why) if why.contains("by-name")), "{refused}");
 
     // Also when the index was off since, so that the log does not end in an anchor.
@@ -346,9 +345,13 @@ fn another_map_function_is_refused() {
     runtime().block_on(add(&log, &["b=1"], None)).unwrap();
     workers.stop().unwrap();
     memory.restart();
-    let mut other = indexed(&memory);
-    other.index.as_mut().unwrap().map_fn = Arc::new(glasslog_vindex::JsonField::new("a").unwrap());
-    assert!(matches!(Log::open(other, memory.stores.clone()), Err(Failure::Anchors(_))));
+    assert!(matches!(Log::open(other(&memory), memory.stores.clone()), Err(Failure::Anchors(_))));
+    // Nor does that look like a wrong anchor.
+    let rebuilt = rebuild(&other(&memory), &memory);
+    assert!(matches!(&rebuilt, Err(Failure::Anchors(why)) if why.contains("by-name")), "{rebuilt:?}");
+    assert!(
+        matches!(disavow(&other(&memory), &memory, 1), Err(Failure::Anchors(why)) if why.contains("by-name"))
+    );
     let (_log, workers) = open(&memory);
     workers.stop().unwrap();
 }
@@ -364,8 +367,9 @@ fn live(memory: &Memory, names: &[&str]) {
     workers.stop().unwrap();
 }
 
-/// Goes on, and judges: whatever lay in the directory of the index, no anchor is wrong and the last one has a root.
-fn goes_on(memory: &mut Memory, what: &str) {
+/// Goes on, and judges: whatever lay in the directory of the index, no anchor is wrong and the last one has a root. Gives how
+/// often an index was thrown away.
+fn goes_on(memory: &mut Memory, what: &str) -> u64 {
     memory.restart();
     let (log, workers) = open(memory);
     let kinds = runtime().block_on(async {
@@ -374,7 +378,9 @@ fn goes_on(memory: &mut Memory, what: &str) {
         anchored(&log, memory, next + 2).await
     });
     assert_eq!(kinds.last(), Some(&Kind::Anchor), "{what}");
+    let rebuilds = log.index_status().unwrap().rebuilds;
     workers.stop().unwrap();
+    rebuilds
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -397,10 +403,10 @@ fn an_index_that_is_not_the_logs_is_built_again() {
     copy(&index(&memory), kept.path());
 
     std::fs::remove_dir_all(index(&memory)).unwrap();
-    goes_on(&mut memory, "lost");
+    assert_eq!(goes_on(&mut memory, "lost"), 0);
     std::fs::remove_dir_all(index(&memory)).unwrap();
     copy(kept.path(), &index(&memory));
-    goes_on(&mut memory, "behind");
+    assert_eq!(goes_on(&mut memory, "behind"), 0);
 
     // Logs of the same origin: one with as many other entries, one with fewer.
     for (names, what) in [(&["x", "y", "z", "x", "y", "z"][..], "of another log"), (&["a"], "ahead")] {
@@ -408,7 +414,7 @@ fn an_index_that_is_not_the_logs_is_built_again() {
         live(&other, names);
         std::fs::remove_dir_all(index(&other)).unwrap();
         copy(kept.path(), &index(&other));
-        goes_on(&mut other, what);
+        assert_eq!(goes_on(&mut other, what), 1, "an operator sees it: {what}");
     }
 }
 
@@ -451,8 +457,7 @@ fn an_index_that_is_far_behind_is_built_by_sorting() {
     assert!(workers.stop().is_err());
     memory.restart();
     let config = far_behind(&memory);
-    let built =
-        glasslog_log::rebuild_index(&config, &memory.stores, &Cancel::default(), &|| false, &mut |_| {});
+    let built = rebuild(&config, &memory);
     assert!(matches!(built, Err(Failure::WrongAnchor { .. })));
 }
 
@@ -595,6 +600,32 @@ fn an_idle_log_says_how_far_its_index_is_durable() {
     workers.stop().unwrap();
 }
 
+/// An index that cannot be written out goes on in memory; that is told until there is room.
+#[test]
+fn an_index_without_room_is_told_until_there_is_some() {
+    let memory = Memory::new();
+    let disk = SimDisk::new(7);
+    let mut config = indexed(&memory);
+    config.index = Some(model::index(Arc::new(disk.clone()), Path::new("/index")));
+    let (log, workers) = Log::open(config, memory.stores.clone()).unwrap();
+    let told = |full| {
+        while log.index_status().unwrap().full != full {
+            std::thread::yield_now();
+        }
+    };
+    let names: Vec<String> = (0..200).map(|n| format!("n{n}=v")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    disk.set_full(true);
+    runtime().block_on(async {
+        add(&log, &names, None).await.unwrap();
+        anchored(&log, &memory, 201).await;
+    });
+    told(true);
+    disk.set_full(false);
+    told(false);
+    workers.stop().unwrap();
+}
+
 /// Appends what no submitter can: an entry of any bytes.
 fn smuggle(memory: &Memory, bytes: Vec<u8>) {
     let leaf_hash = leaf_hash(&bytes);
@@ -602,6 +633,14 @@ fn smuggle(memory: &Memory, bytes: Vec<u8>) {
     let slot = Slot::Entry { bytes: bytes.into(), leaf_hash, identity: Identity::from_hash(&leaf_hash) };
     let batch = Batch { id: BatchId([7; 16]), first_index: turn.head().next_index(), slots: vec![slot] };
     assert!(matches!(turn.commit(Arc::new(batch), None), CommitOutcome::Committed));
+}
+
+fn rebuild(config: &LogConfig, memory: &Memory) -> Result<BuiltIndex, Failure> {
+    glasslog_log::rebuild_index(config, &memory.stores, &Cancel::default(), &|| false, &mut |_| {})
+}
+
+fn disavow(config: &LogConfig, memory: &Memory, position: u64) -> Result<LeafIndex, Failure> {
+    glasslog_log::disavow(config, &memory.stores, &[LeafIndex(position)], &mut |_| {})
 }
 
 /// An index that was built from nothing and contradicts an anchor stops the log; once that is disavowed, it goes on.
@@ -625,9 +664,12 @@ fn a_wrong_anchor_stops_the_log_until_it_is_disavowed() {
 
     memory.restart();
     let config = indexed(&memory);
-    let none = glasslog_log::disavow(&config, &memory.stores, &[LeafIndex(0)]).unwrap_err();
+    let none = disavow(&config, &memory, 0).unwrap_err();
     assert!(none.to_string().contains("no anchor at index 0"), "{none}");
-    let at = glasslog_log::disavow(&config, &memory.stores, &[LeafIndex(2)]).unwrap();
+    // What is said cannot be taken back: a right anchor is not called wrong.
+    let right = disavow(&config, &memory, 1).unwrap_err();
+    assert!(right.to_string().contains("the anchor at index 1 is right"), "{right}");
+    let at = disavow(&config, &memory, 2).unwrap();
     let (log, workers) = open(&memory);
     runtime().block_on(async {
         published(&log, at.0 + 2).await;

@@ -179,7 +179,7 @@ impl App {
     /// 503 when it takes longer.
     pub(crate) async fn in_time<T>(&self, work: impl Future<Output = T>) -> Result<T, Refusal> {
         tokio::time::timeout(self.limits.answer_timeout, work).await.map_err(|_| {
-            let message = "the log took too long; what was sent may have been added: send it again, equal bytes \
+            let message = "the log took too long; ask again. Entries that were sent may have been added: equal bytes \
                            get the same index";
             Refusal::unavailable(message, Duration::from_secs(5))
         })

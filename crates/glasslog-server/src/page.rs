@@ -29,6 +29,7 @@ pub(crate) fn log_page(app: &App, site: &Site) -> Answer {
     };
     let age = checkpoint_age(&progress).map_or("none yet".to_owned(), |age| format!("{age} s old"));
     let index = IndexSummary::of(&site.log).map_or(String::new(), |index| index.as_html(&site.log));
+    let asked = site.log.map_fn().map_or(String::new(), |map_fn| ask(map_fn.name(), &url, &vkey));
     let keys: Vec<_> = vkeys.iter().map(|vkey| format!("<code>{}</code>", Escaped(vkey))).collect();
     let body = format!(
         "<h1>{origin}</h1>\n\
@@ -41,7 +42,7 @@ pub(crate) fn log_page(app: &App, site: &Site) -> Answer {
          <pre>glasslog fsck {url} --vkey '{vkey}'\n\
          curl -sS {url}/proof/0 -o entry.tlog-proof\n\
          glasslog verify proof entry.tlog-proof --entry FILE --vkey '{vkey}'</pre>\n\
-         <p>FILE holds the bytes of the entry that you expect at that index.</p>\n\
+         <p>FILE holds the bytes of the entry that you expect at that index.</p>\n{asked}\
          <p>Its tiles and checkpoint are those of <a href=\"https://c2sp.org/tlog-tiles\">c2sp.org/tlog-tiles</a>; any \
          client of that can read it. More: <a href=\"log.json\">log.json</a>, <a href=\"ready\">ready</a>, \
          <a href=\"/openapi.json\">openapi.json</a>.</p>",
@@ -52,6 +53,19 @@ pub(crate) fn log_page(app: &App, site: &Site) -> Answer {
         keys = keys.join("<br>"),
     );
     html(site.log.origin(), &body, SOFTWARE)
+}
+
+/// How its index is asked, and audited.
+fn ask(map_fn: &str, url: &Escaped<'_>, vkey: &Escaped<'_>) -> String {
+    let (name, pinned) = match map_fn {
+        "conda-1" => ("conda/REPO/SUBDIR/FILE", String::new()),
+        other => ("NAME", format!(" --map-fn '{}'", Escaped(other))),
+    };
+    format!(
+        "<p>Or ask what it holds about a name, with proof, also that it holds nothing; and audit every such answer:</p>\n\
+         <pre>glasslog lookup {name} --log-url {url} --vkey '{vkey}'{pinned}\n\
+         glasslog index check {url} --vkey '{vkey}'{pinned}</pre>\n"
+    )
 }
 
 /// The page of a server that has no log at its root.

@@ -155,7 +155,8 @@ fn body(log: &Log, wish: Wish, as_proof: bool) -> Result<Vec<u8>, Refusal> {
 
 /// Where nothing is anchored: what the index holds so far, if that is wanted.
 fn hint(log: &Log, wish: Wish, as_proof: bool) -> Result<Vec<u8>, Refusal> {
-    let hints = log.hints().filter(|_| wish.unverified && !as_proof).ok_or_else(|| stats::unserved(log))?;
+    let wanted = wish.unverified && !as_proof;
+    let hints = log.hints().filter(|_| wanted).ok_or_else(|| stats::unserved(log, wanted))?;
     let page = log.hinted_page(&hints, &wish.key, wish.start, wish.limit)?;
     Ok(json_body(&Found::hint(log, &wish.key, wish.question, page, hints.size())))
 }

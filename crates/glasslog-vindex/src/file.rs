@@ -29,6 +29,10 @@ const MAX_TRIE_PROOF_BYTES: usize = 16_384;
 /// The most hashes of an inclusion proof.
 const MAX_INCLUSION_HASHES: usize = 64;
 
+/// The shortest given entry: an index, a length, and one hash with the number of them; the anchor is in the tree too, so none
+/// is proven without.
+const MIN_GIVEN_BYTES: usize = 35;
+
 /// What was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Question {
@@ -224,8 +228,7 @@ fn put_tail(out: &mut Vec<u8>, tail: &[Vec<u8>]) {
 }
 
 fn decode_entries(reader: &mut Reader<'_>) -> Result<Vec<Given>, DecodeError> {
-    // Each has at least an index, a length and a number.
-    let number = reader.number(usize::MAX, 3, "a number of entries")?;
+    let number = reader.number(usize::MAX, MIN_GIVEN_BYTES, "a number of entries that there is room for")?;
     (0..number).map(|_| decode_given(reader)).collect()
 }
 

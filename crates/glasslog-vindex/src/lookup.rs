@@ -2,7 +2,7 @@
 
 use glasslog_core::{
     Hash, LeafIndex, MAX_ENTRY_BYTES, TreeSize,
-    anchor::{anchor, is_disavow_form, parse_anchor},
+    anchor::{anchor, parse_anchor, parse_disavow},
     checkpoint::{CheckpointError, VerifiedCheckpoint},
     hash::leaf_hash,
     merkle::{CompactRange, InclusionProof, ProofError},
@@ -107,7 +107,7 @@ pub enum LookupError {
         size: TreeSize,
     },
     /// The question has a kind that the pinned map function does not have.
-    #[error(transparent)]
+    #[error("it is a question to an index of another map function than the pinned one")]
     Kind(#[from] KindError),
     /// Something else was asked.
     #[error("the answer is about another name than was asked for")]
@@ -231,6 +231,7 @@ pub struct VerifiedLookup {
     value: Option<Value>,
     answer: Answer,
     disavowals: Vec<LeafIndex>,
+    is_disavowed: bool,
 }
 
 impl VerifiedLookup {
@@ -275,6 +276,12 @@ impl VerifiedLookup {
     pub fn disavowals(&self) -> &[LeafIndex] {
         &self.disavowals
     }
+
+    /// Whether the anchor that the answer rests on is one of those: the log itself says that its root is wrong.
+    #[must_use]
+    pub fn is_disavowed(&self) -> bool {
+        self.is_disavowed
+    }
 }
 
 impl Lookup {
@@ -317,11 +324,19 @@ impl Lookup {
         self.check_tail(tail, &leaf, &checkpoint)?;
         let hits = self.hits(tail, map_fn, key)?;
         let answer = self.answer(map_fn, key, hits, &checkpoint)?;
-        let disavowals = self.after_anchor(tail).filter(|(_, entry)| is_disavow_form(entry));
-        let disavowals = disavowals.map(|(index, _)| index).collect();
+        let (disavowals, is_disavowed) = self.disavowals(tail);
         let anchored = Some((self.anchor, root));
         let value = self.evidence.value().copied();
-        Ok(VerifiedLookup { checkpoint, evaluation, key: *key, anchored, value, answer, disavowals })
+        Ok(VerifiedLookup {
+            checkpoint,
+            evaluation,
+            key: *key,
+            anchored,
+            value,
+            answer,
+            disavowals,
+            is_disavowed,
+        })
     }
 
     /// Rule 1.
@@ -359,6 +374,7 @@ impl Lookup {
             value: None,
             answer: Answer::Absent,
             disavowals: Vec::new(),
+            is_disavowed: false,
         })
     }
 
@@ -429,6 +445,18 @@ impl Lookup {
             }
         }
         Ok(hits)
+    }
+
+    /// The entries of the tail that disavow anchors, and whether that of this lookup is among them.
+    fn disavowals(&self, tail: &[Vec<u8>]) -> (Vec<LeafIndex>, bool) {
+        let (mut disavowals, mut is_disavowed) = (Vec::new(), false);
+        for (index, entry) in self.after_anchor(tail) {
+            if let Some(positions) = parse_disavow(entry) {
+                disavowals.push(index);
+                is_disavowed |= positions.contains(&self.anchor);
+            }
+        }
+        (disavowals, is_disavowed)
     }
 
     /// The entries of the tail with their indices.

@@ -150,8 +150,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match dispatch(cli.command, &out) {
         Ok(exit) => exit.into(),
         Err(failed) => {
-            // `{:#}` walks the chain of causes: each layer says only what it knows.
-            out.error(format_args!("{:#}", failed.error));
+            out.error(failed.reason());
             failed.exit.into()
         }
     }

@@ -19,7 +19,7 @@ use crate::{
     cli::{Cli, Command},
     exit::{Exit, Failed, OrExit, Outcome},
     fetch::HttpSource,
-    ingest, log_dir, logging,
+    ingest, log_dir, logging, lookup,
     output::{Output, Tone},
     service::{self, Service},
     settings::{SettingFlags, Settings, layers::Layers, table},
@@ -28,6 +28,9 @@ use crate::{
 
 /// The package of the sample channel that is verified.
 const PACKAGE: &str = "granite-core-1.2.2-h71c20f5_0.conda";
+
+/// One that the sample channel does not have.
+const UNPUBLISHED: &str = "granite-core-9.9.9-h71c20f5_0.conda";
 
 /// Where it is listed.
 const SUBDIR: &str = "linux-64";
@@ -177,6 +180,11 @@ impl Tour<'_> {
         command
     }
 
+    fn lookup(&self, policy: &Path) -> Vec<String> {
+        let key = format!("conda/{}/{SUBDIR}/{UNPUBLISHED}", sample::REPO);
+        words(&["lookup", &key, "--log-url", self.url, "--policy", &policy.display().to_string()])
+    }
+
     async fn run(&self, dir: &Path, out: &Output) -> Result<(), Failed> {
         let title = format!(
             "A log of your own is running on {}, with two witnesses ({}), in {}.",
@@ -202,7 +210,9 @@ impl Tour<'_> {
             .await?;
         let unseen = self.verify(self.channel.honest(), three);
         let title = "You also ask for a third witness, to which the log was never shown";
-        step(4, title, unseen, Exit::LogFailure, out).await
+        step(4, title, unseen, Exit::LogFailure, out).await?;
+        let title = "You ask about a package that was never published: that it is not there is proven, too";
+        step(5, title, self.lookup(both), Exit::NotLogged, out).await
     }
 }
 
@@ -268,6 +278,7 @@ async fn run_step(command: Command, out: &Output) -> Outcome {
             (args.log.api_key, args.log.api_key_file) = (None, None);
             Box::pin(ingest::run(ingest::IngestCommand::Conda(args), out)).await
         }
+        Command::Lookup(args) => Box::pin(lookup::run(args, out)).await,
         Command::Verify(command) => Box::pin(verify::run(command, out)).await,
         other => Err(Failed::usage(format!("the tour has no such step: {other:?}"))),
     }
@@ -308,6 +319,7 @@ fn what_next(tour: &Tour<'_>, out: &Output) {
     for (command, what) in [
         (format!("curl {url}/checkpoint"), "what the log has signed"),
         (format!("{program} fsck {url} --policy {policy}"), "every entry, tile and the root recomputed"),
+        (format!("{program} index check {url} --policy {policy}"), "every answer of its index recomputed"),
         // The demo goes on serving at the usual port.
         (
             format!("{program} serve --listen 127.0.0.1:0"),

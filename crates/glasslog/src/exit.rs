@@ -65,6 +65,18 @@ impl Failed {
         Failed { exit, error: anyhow::Error::msg(message.into()) }
     }
 
+    /// What went wrong and why, each layer once: some quote their cause themselves.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        let mut reason = self.error.to_string();
+        for cause in self.error.chain().skip(1).map(ToString::to_string) {
+            if !reason.ends_with(&cause) {
+                reason = format!("{reason}: {cause}");
+            }
+        }
+        reason
+    }
+
     /// Wrong usage or settings (64).
     pub fn usage(message: impl Into<String>) -> Failed {
         Failed::new(Exit::Usage, message)
@@ -98,7 +110,18 @@ impl<T, E: Into<anyhow::Error>> OrExit<T> for Result<T, E> {
 
 #[cfg(test)]
 mod tests {
-    use super::Exit;
+    use super::{Exit, Failed};
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let failed = |outer: &'static str| Failed {
+            exit: Exit::LogFailure,
+            error: anyhow::anyhow!("bit 7 is wrong").context(outer).context("the file is not believed"),
+        };
+        let told = "the file is not believed: the proof: bit 7 is wrong";
+        assert_eq!(failed("the proof").reason(), told);
+        assert_eq!(failed("the proof: bit 7 is wrong").reason(), told);
+    }
 
     /// The order of DESIGN §7, written out.
     #[test]

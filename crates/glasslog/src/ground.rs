@@ -1,7 +1,7 @@
 //! What an answer rests on, for whoever is told it: the checkpoint, who stands behind it, and for which time it holds.
 
 use glasslog_client::verdict::{Freshness, Standing};
-use glasslog_core::{LeafIndex, checkpoint::VerifiedCheckpoint};
+use glasslog_core::{LeafIndex, TreeSize, checkpoint::VerifiedCheckpoint};
 use serde::Serialize;
 
 use crate::{
@@ -31,8 +31,10 @@ pub(crate) struct Ground<'g> {
 pub(crate) struct Content {
     /// The day of the newest snapshot, if there is one.
     pub(crate) date: Option<String>,
-    /// Whether that is new enough.
-    pub(crate) is_new: bool,
+    /// Why that is not new enough, if it is not.
+    pub(crate) fault: Option<&'static str>,
+    /// The size of the tree in which it was looked up.
+    pub(crate) tree_size: TreeSize,
 }
 
 /// The same with `--json`. Fields that do not apply are left out.
@@ -62,14 +64,10 @@ impl<'g> Ground<'g> {
             stale(self.why_too_old());
         }
         match self.content {
-            Some(Content { date: Some(date), is_new: false }) => {
-                stale(format!(
-                    "the log's newest snapshot of this subdir is of {date}, too old by --max-content-age"
-                ));
+            Some(Content { date: Some(date), fault: Some(fault), .. }) => {
+                stale(format!("the log's newest snapshot of this subdir is of {date}, {fault}"));
             }
-            Some(Content { date: None, .. }) => {
-                stale("the log shows no snapshot of this subdir, and --max-content-age asks for one".into());
-            }
+            Some(Content { fault: Some(fault), .. }) => stale((*fault).into()),
             _ => {}
         }
     }
@@ -103,7 +101,7 @@ impl<'g> Ground<'g> {
     }
 
     fn has_old_content(&self) -> bool {
-        self.content.is_some_and(|content| !content.is_new)
+        self.content.is_some_and(|content| content.fault.is_some())
     }
 
     fn is_too_old(&self) -> bool {

@@ -13,7 +13,7 @@ use glasslog_client::{
 use glasslog_conda::Conda1Map;
 use glasslog_vindex::{JsonField, Key, MapFunction};
 
-pub(crate) use ask::{Asking, Believed};
+pub(crate) use ask::{Asking, Believed, heed_disavowals};
 pub(crate) use told::{Told, question_text};
 
 use crate::{
@@ -38,7 +38,7 @@ pub struct LookupArgs {
     /// How many of its newest entries to show, 64 at most
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u8).range(..=i64::from(MAX_ENTRIES)))]
     pub entries: u8,
-    /// Show where all of its entries are, however many, and not only the newest 1000
+    /// Show where all of its entries are, however many, and not only the newest (20; 1000 with --json)
     #[arg(long)]
     pub all: bool,
     /// How new the answer must be.
@@ -114,7 +114,8 @@ pub async fn run(args: LookupArgs, out: &Output) -> Outcome {
     let asking = Asking { source: &source, pins, memory: memory.as_ref(), demand: args.age.demand(), out };
     let wanted = Wanted { list: MAX_LIST, entries: args.entries };
     let mut believed = asking.ask(&inquiry, wanted).await?.ok_or_else(|| no_index(&target))?;
-    if args.all {
+    // Of a long list an answer may show a single element, though more of its entries are wanted.
+    if args.all || believed.indices().len() < args.entries.into() {
         believed = asking.complete(&inquiry, believed).await?.ok_or_else(|| no_index(&target))?;
     }
     let entries = believed.newest(&source, &inquiry, args.entries.into()).await?;

@@ -10,6 +10,7 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
+use serde_json::ser::Formatter;
 
 /// When to use colour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -65,8 +66,7 @@ impl Tone {
 /// Whether a terminal does something else with it than show it: C0 and C1 but for the line end, DEL, and the marks that
 /// change the direction of text or end a line.
 fn obeyed(character: char) -> bool {
-    let reorders =
-        matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let reorders = matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     (character.is_control() && character != '\n') || reorders
 }
 
@@ -77,6 +77,31 @@ fn own_colour(text: &str) -> usize {
     let found =
         codes.into_iter().find(|code| inside.strip_prefix(code).is_some_and(|rest| rest.starts_with('m')));
     found.map_or(0, |code| code.len() + "\u{1b}[m".len())
+}
+
+/// JSON in which what a terminal would obey is escaped: serde_json by itself escapes C0 alone.
+struct SafeJson;
+
+impl Formatter for SafeJson {
+    fn write_string_fragment<W: Write + ?Sized>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> std::io::Result<()> {
+        let mut rest = fragment;
+        while let Some(at) = rest.find(obeyed) {
+            let (before, from) = rest.split_at(at);
+            let (control, after) = from.split_at(from.chars().next().map_or(0, char::len_utf8));
+            writer.write_all(before.as_bytes())?;
+            control.encode_utf16().try_for_each(|unit| write!(writer, "\\u{unit:04x}"))?;
+            rest = after;
+        }
+        writer.write_all(rest.as_bytes())
+    }
+}
+
+fn write_json(writer: impl Write, value: &impl Serialize) -> serde_json::Result<()> {
+    value.serialize(&mut serde_json::Serializer::with_formatter(writer, SafeJson))
 }
 
 impl Output {
@@ -111,7 +136,7 @@ impl Output {
     pub fn json(&self, value: &impl Serialize) {
         if self.json {
             let mut stdout = std::io::stdout().lock();
-            if serde_json::to_writer(&mut stdout, value).is_ok() {
+            if write_json(&mut stdout, value).is_ok() {
                 let _ = writeln!(stdout);
             }
         }
@@ -194,9 +219,23 @@ mod tests {
             ("\u{1b}[2J\u{1b}[32mgreen", "\\u{1b}[2J\\u{1b}[32mgreen"),
             ("back\u{8}\r\t\u{7f}\0", "back\\u{8}\\r\\t\\u{7f}\\u{0}"),
             ("c1 \u{9b}2J\u{85}", "c1 \\u{9b}2J\\u{85}"),
-            ("\u{202e}txt.exe", "\\u{202e}txt.exe"),
+            ("\u{202e}txt.exe\u{61c}", "\\u{202e}txt.exe\\u{61c}"),
         ] {
             assert_eq!(plain.safe(text), shown);
+        }
+    }
+
+    /// What is read back is what was written, and no character of it is one that a terminal obeys.
+    #[test]
+    fn json_says_the_same_and_moves_no_terminal() {
+        for text in
+            ["plain ä 漢 🦀", "\u{1b}[2J\n\t\"\\\u{7f}", "\u{9b}2J\u{85}", "a\u{202e}b\u{2066}\u{2028}c", ""]
+        {
+            let mut json = Vec::new();
+            write_json(&mut json, &text).unwrap();
+            let json = String::from_utf8(json).unwrap();
+            assert!(!json.contains(|c| obeyed(c) || c == '\n'), "{json:?}");
+            assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
         }
     }
 

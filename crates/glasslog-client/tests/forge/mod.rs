@@ -29,6 +29,7 @@ pub(crate) const LIST: usize = 1000;
 /// A log that is written here and nowhere else.
 pub(crate) struct Log<'m> {
     pub(crate) entries: Vec<Vec<u8>>,
+    origin: &'static str,
     map_fn: &'m dyn MapFunction,
     key: SecretKey,
     witness: SecretKey,
@@ -36,11 +37,17 @@ pub(crate) struct Log<'m> {
 
 impl<'m> Log<'m> {
     pub(crate) fn new(map_fn: &'m dyn MapFunction) -> Log<'m> {
+        Log::named(ORIGIN, 7, map_fn)
+    }
+
+    /// A log of another name and key, with the same witness.
+    pub(crate) fn named(origin: &'static str, seed: u8, map_fn: &'m dyn MapFunction) -> Log<'m> {
         let key = |name, algorithm, seed| SecretKey::from_seed(name, algorithm, &[seed; 32]).unwrap();
         Log {
             entries: Vec::new(),
+            origin,
             map_fn,
-            key: key(ORIGIN, Algorithm::Ed25519, 7),
+            key: key(origin, Algorithm::Ed25519, seed),
             witness: key("w.example", Algorithm::CosignatureV1, 8),
         }
     }
@@ -91,7 +98,7 @@ impl<'m> Log<'m> {
     /// The checkpoint of `size`; cosigned if a time is given.
     pub(crate) fn checkpoint(&self, size: usize, time: Option<u64>) -> String {
         let root = mth(&self.leaves(size));
-        let text = Checkpoint::new(ORIGIN, TreeSize(size as u64), root).to_text();
+        let text = Checkpoint::new(self.origin, TreeSize(size as u64), root).to_text();
         let signed = sign(&text, &[&Ed25519Signer::new(&self.key)]).unwrap();
         let Some(time) = time else { return signed };
         let mut note = Note::parse(signed.as_bytes()).unwrap();

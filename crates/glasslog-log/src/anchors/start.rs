@@ -40,24 +40,44 @@ pub(crate) fn open(
     let slots = Slots::of_stores(config, stores);
     let recorded = recorded(view);
     let cuts = Cuts { last: last_anchor(stores, &slots, indexed, view)?, ..Cuts::default() };
-    let recorded_one = recorded_anchor(&slots, recorded)?;
-    match &recorded_one {
-        Some((position, anchor)) => refuse_foreign(indexed, *position, anchor)?,
-        None => refuse_foreign_anchors(&slots, indexed, recorded)?,
-    }
-    let Opened { mut index, keeper, .. } = open_files(config, indexed)?;
+    refuse_another(&slots, indexed, recorded)?;
+    let Opened { mut index, keeper, emptied_because, .. } = open_files(config, indexed)?;
+    let mut emptied = emptied_because.is_some();
     if let Some(durable) = index.durable()
         && !is_anchored(&slots, indexed, durable, view)?
     {
-        tracing::warn!(
-            size = durable.size.0,
-            "the index on disk is not the one that the log has anchored there, and is built again"
-        );
+        say_foreign(durable, view);
         index.reset()?;
+        emptied = true;
+    }
+    if !emptied && index.durable().is_none() && recorded > TreeSize::ZERO {
+        tracing::info!(entries = recorded.0, "there is no index on disk: it is built from the entries");
     }
     let last_is_void = cuts.last.is_some_and(|last| last.is_void);
     let (anchors, recorded_anchors) = Anchors::new(indexed, view.unfilled_anchor, last_is_void);
+    if emptied {
+        anchors.account.emptied();
+    }
     Ok((Some(Ready { anchors: Arc::new(anchors), index, keeper, recorded_anchors }), cuts))
+}
+
+/// An index becomes durable only after the checkpoint over it is recorded: one that is ahead has seen more of this log than the
+/// log itself, and nothing else on this machine may show that.
+fn say_foreign(durable: Durable, view: &StateView) {
+    let (size, sequenced) = (durable.size.0, view.head.0);
+    if size >= sequenced {
+        tracing::error!(
+            size,
+            sequenced,
+            "the index on disk has seen more entries than the log holds, and is built again. If the log was restored from a backup, \
+             stop it: it gives out indices again that it gave out before (docs/operate.md, Backups)"
+        );
+    } else {
+        tracing::warn!(
+            size,
+            "the index on disk is not the one that the log has anchored there, and is built again"
+        );
+    }
 }
 
 /// Opens the files of the index, and says if they could not be believed.
@@ -131,6 +151,18 @@ fn last_anchor(
     let before = position.0.checked_sub(1).map(LeafIndex);
     let follows_anchor = before.map(at).transpose()?.flatten().is_some();
     Ok(Some(LastAnchor { position, is_void: anchor.root.is_none(), follows_anchor }))
+}
+
+/// Refuses an index that is not the one of the log's anchors: by the newest, or by looking through a log that does not end in one.
+pub(crate) fn refuse_another(
+    slots: &Slots,
+    indexed: &IndexConfig,
+    recorded: TreeSize,
+) -> Result<(), Failure> {
+    match recorded_anchor(slots, recorded)? {
+        Some((position, anchor)) => refuse_foreign(indexed, position, &anchor),
+        None => refuse_foreign_anchors(slots, indexed, recorded),
+    }
 }
 
 /// Looks through a whole log, before it is indexed or indexed again, for anchors that are not of its index.

@@ -23,13 +23,13 @@ pub struct IndexStatus {
     pub rebuilding: Option<Rebuilding>,
     /// Why anchors are void at present, if the index is what is missing.
     pub behind: Option<Arc<str>>,
-    /// Whether it cannot take in more until what it has is written out.
+    /// Whether there was no room to write it out, or it cannot take in more until that is done.
     pub full: bool,
     /// Entries that were indexed since the start and map to no key.
     pub unmapped: u64,
     /// Anchors without a root that were written since the start.
     pub void_anchors: u64,
-    /// How often it was emptied and built again since the start.
+    /// How often it was emptied and built again since the start, and at it.
     pub rebuilds: u64,
     /// How large it is.
     pub stats: Stats,
@@ -68,6 +68,8 @@ struct Told {
     /// Void anchors since the last one with a root.
     void_in_a_row: u64,
     rebuilds: u64,
+    /// Whether there was no room on the disk when it was last written.
+    no_room: bool,
 }
 
 /// What the indexer says.
@@ -87,6 +89,11 @@ impl Account {
 
     pub(crate) fn set_rebuilding(&self, rebuilding: Option<Rebuilding>) {
         self.0.lock().rebuilding = rebuilding;
+    }
+
+    /// Whether there was no room on the disk for what was to be written. Gives whether that is news.
+    pub(crate) fn set_no_room(&self, no_room: bool) -> bool {
+        std::mem::replace(&mut self.0.lock().no_room, no_room) != no_room
     }
 
     /// The anchor at `position` was found right.
@@ -141,7 +148,7 @@ impl super::Anchors {
             anchored: told.anchored,
             rebuilding: told.rebuilding,
             behind,
-            full: told.index.full,
+            full: told.index.full || told.no_room,
             unmapped: told.index.unmapped,
             void_anchors: told.void_anchors,
             rebuilds: told.rebuilds,

@@ -10,7 +10,10 @@ use glasslog_vindex::{MapFunction, keys_of};
 use super::Indexer;
 use crate::{
     Failure, LogConfig, RebuildStep, Rebuilding, Stores,
-    anchors::start::{open_files, recorded},
+    anchors::{
+        IndexConfig,
+        start::{open_files, recorded, refuse_another},
+    },
     recover::{bind_and_read_public, refuse_if_behind},
     slots::Slots,
 };
@@ -31,7 +34,7 @@ pub struct BuiltIndex {
 ///
 /// # Errors
 ///
-/// [`Failure::WrongAnchor`] if they differ; [`Failure`] when entries cannot be read or the index not be written.
+/// [`Failure::WrongAnchor`] if they differ; [`Failure::Anchors`] for settings that are not this log's; [`Failure`] when entries cannot be read or the index not be written.
 pub fn rebuild_index(
     config: &LogConfig,
     stores: &Stores,
@@ -39,13 +42,13 @@ pub fn rebuild_index(
     ends: &dyn Fn() -> bool,
     progress: &mut dyn FnMut(Rebuilding),
 ) -> Result<BuiltIndex, Failure> {
-    let indexed = config.index.as_ref().filter(|index| index.enabled);
-    let indexed = indexed.ok_or_else(|| Failure::Anchors("this log has no index".into()))?;
+    let indexed = of_settings(config)?;
     let public = bind_and_read_public(config, stores)?;
     let view = stores.state.view()?;
     refuse_if_behind(public.as_ref(), &view)?;
     let recorded = recorded(&view);
     let slots = Slots::of_stores(config, stores);
+    refuse_another(&slots, indexed, recorded)?;
     let newest = slots.newest_root(TreeSize::ZERO..recorded, recorded)?;
     let end = newest.map_or(recorded, |(position, _)| TreeSize(position.0));
     let opened = open_files(config, indexed)?;
@@ -66,6 +69,49 @@ pub fn rebuild_index(
     while opened.keeper.step(MergeRate::Unlimited, cancel)? {}
     index.close()?;
     Ok(BuiltIndex { size: end, root: Some(recomputed), anchor: newest.map(|(position, _)| position) })
+}
+
+/// Refuses to call the anchor at one of `positions` wrong when the entries before it give its root. The index is empty
+/// afterwards, and the next start builds it.
+pub(crate) fn refuse_right_anchors(
+    config: &LogConfig,
+    slots: &Slots,
+    recorded: TreeSize,
+    positions: &[(LeafIndex, Hash)],
+    progress: &mut dyn FnMut(Rebuilding),
+) -> Result<(), Failure> {
+    let indexed = of_settings(config)?;
+    refuse_another(slots, indexed, recorded)?;
+    let mut index = open_files(config, indexed)?.index;
+    for &(position, anchored) in positions {
+        index.reset()?;
+        let end = recorded.min(TreeSize(position.0));
+        let plan = Plan { slots, map_fn: indexed.map_fn.as_ref(), end, recorded };
+        if end > TreeSize::ZERO {
+            plan.build(&mut index, &Cancel::default(), &|| false, progress)?;
+        }
+        for at in (end.0..position.0).map(LeafIndex) {
+            let entry = slots.at(at, || recorded)?;
+            let keys = entry.map(|entry| keys_of(plan.map_fn, &entry)).unwrap_or_default();
+            index.apply(at, &keys)?;
+        }
+        if index.revision()?.root() == anchored {
+            return Err(Failure::Anchors(format!(
+                "the anchor at index {position} is right: its root is what the entries before it give. Nothing is disavowed"
+            )));
+        }
+    }
+    Ok(index.reset()?)
+}
+
+fn of_settings(config: &LogConfig) -> Result<&IndexConfig, Failure> {
+    let indexed = config.index.as_ref().filter(|index| index.enabled);
+    indexed.ok_or_else(|| {
+        Failure::Anchors(
+            "this log has no index: give the settings that it is served with (ENTRY_SCHEMA or VINDEX_KEY_FIELD)"
+                .into(),
+        )
+    })
 }
 
 /// From where an index is built, and how far.
@@ -122,6 +168,7 @@ impl Indexer {
         let built = plan.build(&mut self.index, &self.cancel, &ends, &mut progress);
         self.anchors.account.set_rebuilding(None);
         let Some(revision) = built? else { return Ok(false) };
+        tracing::info!(to = end.0, "the index is built");
         self.log.served.hint(revision);
         self.at = end;
         self.taken.clear();

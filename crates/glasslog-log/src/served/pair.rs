@@ -28,13 +28,16 @@ use crate::{
 /// The most bytes that the given entries of one lookup have together.
 const MAX_GIVEN_BYTES: usize = 1 << 20;
 
+/// When so many bytes of bundles have been read for the given entries of one lookup, no further bundle is: 64 full ones would be 1 GiB.
+const MAX_BUNDLE_BYTES: usize = 32 << 20;
+
 /// How much a lookup shows beyond the count and the newest index.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
     /// The end of the list, with at most so many elements.
     pub list: usize,
     /// Entries of the key before the anchor: at most so many of those whose indices are shown, the newest ones, with at most
-    /// 1 MiB together.
+    /// 1 MiB together; fewer where they are scattered among long ones.
     pub entries: usize,
 }
 
@@ -194,11 +197,15 @@ impl Pair {
     ) -> Result<Vec<Given>, IndexReadError> {
         let Checkpoint { size, root, .. } = &self.signed.checkpoint;
         let mut given = VecDeque::new();
-        let mut bytes = 0;
+        let (mut bytes, mut read) = (0, 0);
         let mut bundle = (u64::MAX, Vec::new());
         for index in listed.iter().rev().take(most) {
             if bundle.0 != index.0 / 256 {
+                if read >= MAX_BUNDLE_BYTES {
+                    break;
+                }
                 bundle = (index.0 / 256, reader.bundle(index.0 / 256, *size)?);
+                read += bundle.1.iter().map(|(_, entry)| entry.len()).sum::<usize>();
             }
             let entry = bundle.1.iter().find(|(found, _)| found == index);
             let entry = entry.map(|(_, entry)| entry.to_vec()).unwrap_or_default();

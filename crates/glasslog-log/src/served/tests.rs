@@ -104,6 +104,25 @@ async fn beyond_the_limits_of_a_tail_the_last_pair_stays() {
     bench.verified(&bench.pair(), "a", &Wanted::default());
 }
 
+/// A question costs a bounded number of bytes to read, wherever the entries stand.
+#[tokio::test]
+async fn entries_among_long_ones_are_given_as_far_as_little_is_read() {
+    let mut bench = Bench::new().await;
+    for bundle in 0..4_u8 {
+        bench.add(&["a"]).await;
+        for part in 0..15 {
+            let long = (0..17).map(|n| [bundle, part, n].repeat(21_845)).collect();
+            bench.push(long).await;
+            bench.is_published().await;
+        }
+    }
+    bench.anchor_and_tell().await;
+    let verified = bench.verified(&bench.pair(), "a", &Wanted { list: 1000, entries: 64 });
+    let Answer::Present(present) = verified.answer() else { panic!("absent") };
+    let given: Vec<u64> = present.entries.iter().map(|(index, _)| index.0).collect();
+    assert_eq!((&present.indices.len(), given), (&4, vec![256, 512, 768]), "two bundles are not yet 32 MiB");
+}
+
 /// Nobody may be shown an old anchor under a tree that has a newer one, whatever the indexer has said so far.
 #[tokio::test]
 async fn an_older_anchor_is_never_served_under_a_newer_one() {

@@ -144,8 +144,8 @@ impl IndexSummary {
     }
 }
 
-/// Why nothing can be proven now, and how far that is.
-pub(super) fn unserved(log: &Log) -> Refusal {
+/// Why nothing can be proven now, and how far that is; `hints`: whether a hint was asked for, and there is nothing for one.
+pub(super) fn unserved(log: &Log, hints: bool) -> Refusal {
     let progress = match IndexSummary::of(log) {
         Some(IndexSummary { rebuild: Some(Rebuild { step, done, of }), .. }) => {
             format!("the index is being built ({step} {done} of {of})")
@@ -155,6 +155,10 @@ pub(super) fn unserved(log: &Log) -> Refusal {
         ),
         None => "the index is not there yet".to_owned(),
     };
-    let message = format!("{progress}; ask again soon, or with unverified=1 for what it holds without proof");
-    Refusal::unavailable(message, BUILDING)
+    let instead = if hints {
+        ": there is nothing to give without proof either"
+    } else {
+        ", or with unverified=1 for what it holds without proof"
+    };
+    Refusal::unavailable(format!("{progress}; ask again soon{instead}"), BUILDING)
 }

@@ -1,9 +1,10 @@
 //! The vectors beside the page: proof files that are accepted, and those that must be refused.
 
 use base64ct::{Base64, Encoding};
-use glasslog_core::{LeafIndex, note::VerifierKey, policy::Policy};
+use glasslog_core::{LeafIndex, merkle::InclusionProof, note::VerifierKey, policy::Policy};
 use glasslog_vindex::{
-    Answer, JsonField, Key, Lookup, Misbehaviour, MisbehaviourProof, Pinned, Present, VerifiedLookup,
+    Answer, Evidence, FileError, Given, JsonField, Key, Lookup, Misbehaviour, MisbehaviourProof, Pinned,
+    Present, VerifiedLookup,
 };
 
 use crate::page::{Vector, large_vectors};
@@ -104,6 +105,23 @@ fn proofs_of_misbehaviour() {
         assert_eq!(found.key().is_some(), number < 8, "{shows}");
     }
     assert_eq!(counts, [19, 35]);
+}
+
+/// An entry without a hash is never proven, so a number of entries is held to the bytes that proven ones would have: millions
+/// of three bytes each would take a gigabyte of memory before the first of them is looked at.
+#[test]
+fn entries_that_there_is_no_room_for_are_not_read() {
+    let vectors = large_vectors();
+    let shows = "in the trie and in the tail, with an entry of each";
+    let vector = vectors.iter().find(|vector| vector.shows() == shows).unwrap();
+    let mut lookup = Lookup::parse(&Base64::decode_vec(vector.text("lookup")).unwrap()).unwrap();
+    let Evidence::Present { entries, .. } = &mut lookup.evidence else { panic!("absent") };
+    assert_eq!(entries.len(), 1);
+    let of_three_bytes =
+        |index| Given { index: LeafIndex(index), entry: Vec::new(), inclusion: InclusionProof::default() };
+    *entries = (0..100).map(of_three_bytes).collect();
+    let refused = Lookup::parse(lookup.to_text().as_bytes()).unwrap_err();
+    assert!(matches!(refused, FileError::Extra(error) if error.expected.contains("room")), "{refused}");
 }
 
 /// Any one bit of a file flipped, in the extra data, the hashes, the checkpoint or a signature: refused.

@@ -15,14 +15,21 @@ use super::FetchError;
 /// How long connecting may take, and then each wait for more bytes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How long an answer that is made for one question may take in all.
+/// How long an answer that is made for one question may take in all; an object may take longer by what it needs at
+/// [`SLOWEST_RATE`], so that a server which sends a byte now and then holds nobody up for ever.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(60);
+
+/// The slowest transfer of an object that is waited for, in bytes per second.
+const SLOWEST_RATE: u64 = 16 * 1024;
 
 /// How much of an error's text is read, in bytes.
 const MAX_ERROR_BYTES: usize = 1024;
 
 /// How often an object is asked for before a busy or broken server counts as failed.
 const ATTEMPTS: u32 = 4;
+
+/// The pause after the first attempt, unless `Retry-After` says one; it grows fourfold with each.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// The longest pause between two attempts, whatever `Retry-After` says.
 const MAX_PAUSE: Duration = Duration::from_secs(10);
@@ -36,6 +43,7 @@ pub struct HttpSource {
     client: Client,
     base: Url,
     answer_deadline: Duration,
+    first_pause: Duration,
 }
 
 /// What is asked for.
@@ -66,12 +74,12 @@ impl HttpSource {
             .redirect(stay_on_host(&base))
             .build()
             .map_err(|source| FetchError::Transport { url: url.into(), source })?;
-        Ok(HttpSource { client, base, answer_deadline: ANSWER_DEADLINE })
+        Ok(HttpSource { client, base, answer_deadline: ANSWER_DEADLINE, first_pause: FIRST_PAUSE })
     }
 
     #[cfg(test)]
     pub(super) fn with_answer_deadline(self, answer_deadline: Duration) -> HttpSource {
-        HttpSource { answer_deadline, ..self }
+        HttpSource { answer_deadline, first_pause: Duration::from_millis(1), ..self }
     }
 
     /// The client, with its limits, for other requests to the same log.
@@ -127,18 +135,27 @@ impl HttpSource {
             if attempt == ATTEMPTS {
                 return Err(error);
             }
-            let pause = asked_pause.unwrap_or(Duration::from_millis(100) * 4_u32.pow(attempt - 1));
+            let pause = asked_pause.unwrap_or(self.first_pause * 4_u32.pow(attempt - 1));
             tokio::time::sleep(pause.min(MAX_PAUSE)).await;
             attempt += 1;
         }
     }
 
+    fn deadline(&self, request: &Request<'_>) -> Duration {
+        let transfer = if request.accept.is_some() { 0 } else { request.limit as u64 / SLOWEST_RATE };
+        self.answer_deadline + Duration::from_secs(transfer)
+    }
+
     async fn attempt(&self, request: &Request<'_>) -> Result<Answer, FetchError> {
         let url = self.url(request.path);
-        let failed = |source| FetchError::Transport { url: url.to_string(), source };
-        let mut asking = self.client.get(url.clone());
+        // The address is told once.
+        let failed = |source: reqwest::Error| FetchError::Transport {
+            url: url.to_string(),
+            source: source.without_url(),
+        };
+        let mut asking = self.client.get(url.clone()).timeout(self.deadline(request));
         if let Some(accept) = request.accept {
-            asking = asking.header(ACCEPT, accept).timeout(self.answer_deadline);
+            asking = asking.header(ACCEPT, accept);
         }
         let response = asking.send().await.map_err(failed)?;
         let status = response.status();

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use glasslog_client::{
+    lookup::AskError,
     pin::Pins,
     seen::{Comparison, ForkEvidence, Relation},
     verdict::{Demand, Standing},
@@ -33,11 +34,12 @@ pub struct Observed {
     pub lagging: bool,
 }
 
-/// Fetches and judges the newest checkpoint.
+/// Fetches and judges the newest checkpoint of the one pinned log.
 ///
 /// # Errors
 ///
-/// [`Failed`] with 4: the log cannot be read, the signature or quorum does not hold, or the log has forked.
+/// [`Failed`] with 64 when several logs are pinned, for another could stand in; with 4: the log cannot be read, the signature or
+/// quorum does not hold, or the log has forked.
 pub async fn observe(
     source: &Source,
     pins: &Pins,
@@ -45,6 +47,7 @@ pub async fn observe(
     demand: Demand,
     out: &Output,
 ) -> Result<Observed, Failed> {
+    pins.origin().ok_or(AskError::ManyLogs).or_exit(Exit::Usage)?;
     retry_lagging(async || observe_once(source, pins, memory, demand, out).await, |observed| observed.lagging)
         .await
 }

@@ -86,3 +86,30 @@ async fn an_answer_has_a_time_limit_and_a_refusal_its_reason() {
     assert_eq!(refused.to_string(), format!("{url}/kind answered 400: no such kind"));
     server.abort();
 }
+
+/// A byte now and then keeps each wait short, and would keep whoever reads an object waiting for ever.
+#[tokio::test]
+async fn an_object_that_drips_has_a_time_limit_too() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let server = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut head = vec![0; 4096];
+                let _ = stream.read(&mut head).await;
+                let mut sent = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n").await;
+                let mut tick = tokio::time::interval(std::time::Duration::from_millis(5));
+                while sent.is_ok() {
+                    tick.tick().await;
+                    sent = stream.write_all(b"x").await;
+                }
+            });
+        }
+    });
+    let source = HttpSource::new(&url).unwrap().with_answer_deadline(std::time::Duration::from_millis(50));
+    let dripping = source.get("checkpoint", 10_000).await;
+    assert!(matches!(dripping, Err(FetchError::Transport { source, .. }) if source.is_timeout()));
+    server.abort();
+}

@@ -7,6 +7,7 @@ use glasslog_core::LeafIndex;
 use glasslog_log::Failure;
 use serde::Serialize;
 
+use super::rebuild::Bar;
 use crate::{
     exit::{Exit, Failed, Outcome},
     log_dir,
@@ -20,7 +21,7 @@ use crate::{
 pub struct DisavowArgs {
     /// The log's directory
     pub dir: PathBuf,
-    /// Indices of anchors whose root is wrong, as the log said when it stopped
+    /// Indices of anchors whose root is wrong, as the log said when it stopped; each is checked before anything is said
     #[arg(required = true, value_name = "POSITION")]
     pub positions: Vec<u64>,
     /// Settings file
@@ -42,18 +43,22 @@ struct Report {
 ///
 /// # Errors
 ///
-/// [`Failed`] with 64 for settings and for a position where no anchor stands, 5 for everything else; nothing is appended then.
+/// [`Failed`] with 64 for settings and for a position where no anchor stands, or a right one, 5 for everything else; nothing is appended then.
 pub(super) async fn run(args: DisavowArgs, out: &Output) -> Outcome {
     let serve = ServeArgs { dir: Some(args.dir), config: args.config, settings: args.settings };
     let settings = serve.one_log()?;
     if !settings.dir.is_dir() {
         return Err(Failed::usage(format!("{} is not a directory", settings.dir.display())));
     }
-    let positions = args.positions.clone();
+    let (positions, told) = (args.positions.clone(), out.clone());
     let disavowing = tokio::task::spawn_blocking(move || {
         let opened = log_dir::open(&settings)?;
         let positions: Vec<_> = positions.into_iter().map(LeafIndex).collect();
-        let index = glasslog_log::disavow(&opened.config, &opened.stores, &positions).map_err(|failure| {
+        let mut bar = Bar::new(&told);
+        let said =
+            glasslog_log::disavow(&opened.config, &opened.stores, &positions, &mut |done| bar.show(done));
+        bar.end();
+        let index = said.map_err(|failure| {
             let exit = if matches!(failure, Failure::Anchors(_)) { Exit::Usage } else { Exit::OwnFailure };
             Failed { exit, error: failure.into() }
         })?;

@@ -43,25 +43,20 @@ struct Report {
 ///
 /// # Errors
 ///
-/// [`Failed`] with 64 for settings, 1 for a contradiction, 5 for everything else. The index is empty then, and the next start
-/// builds it.
+/// [`Failed`] with 64 for settings, 1 for a contradiction, 5 for everything else. Of the last two the index is empty, and the
+/// next start builds it.
 pub(super) async fn run(args: RebuildArgs, out: &Output) -> Outcome {
     let serve = ServeArgs { dir: Some(args.dir), config: args.config, settings: args.settings };
     let settings = serve.one_log()?;
     if !settings.dir.is_dir() {
         return Err(Failed::usage(format!("{} is not a directory", settings.dir.display())));
     }
-    if !settings.index.enabled {
-        return Err(Failed::usage(
-            "this log has no index: give the settings that it is served with (ENTRY_SCHEMA or VINDEX_KEY_FIELD)",
-        ));
-    }
     let shutdown = signals::shutdown()?;
     let cancel = Arc::new(Cancel::default());
     let (cancelled, ends, told) = (Arc::clone(&cancel), shutdown.clone(), out.clone());
     let mut building = tokio::task::spawn_blocking(move || {
         let opened = log_dir::open(&settings)?;
-        let mut bar = Bar { out: &told, bar: None };
+        let mut bar = Bar::new(&told);
         let ends = || *ends.borrow();
         let built =
             glasslog_log::rebuild_index(&opened.config, &opened.stores, &cancelled, &ends, &mut |done| {
@@ -78,8 +73,11 @@ pub(super) async fn run(args: RebuildArgs, out: &Output) -> Outcome {
         }
     };
     let built = built.map_err(|failure| {
-        let exit =
-            if matches!(failure, Failure::WrongAnchor { .. }) { Exit::Mismatch } else { Exit::OwnFailure };
+        let exit = match failure {
+            Failure::WrongAnchor { .. } => Exit::Mismatch,
+            Failure::Anchors(_) => Exit::Usage,
+            _ => Exit::OwnFailure,
+        };
         Failed { exit, error: failure.into() }
     })?;
     tell(&origin, built, out);
@@ -102,13 +100,17 @@ fn tell(origin: &str, BuiltIndex { size, root, anchor }: BuiltIndex, out: &Outpu
 }
 
 /// The progress of the step that is under way.
-struct Bar<'a> {
+pub(super) struct Bar<'a> {
     out: &'a Output,
     bar: Option<(RebuildStep, ProgressBar)>,
 }
 
-impl Bar<'_> {
-    fn show(&mut self, Rebuilding { step, done, of }: Rebuilding) {
+impl<'a> Bar<'a> {
+    pub(super) fn new(out: &'a Output) -> Bar<'a> {
+        Bar { out, bar: None }
+    }
+
+    pub(super) fn show(&mut self, Rebuilding { step, done, of }: Rebuilding) {
         if self.bar.as_ref().is_none_or(|(shown, _)| *shown != step) {
             self.end();
             let bar = match step {
@@ -122,7 +124,7 @@ impl Bar<'_> {
         }
     }
 
-    fn end(&mut self) {
+    pub(super) fn end(&mut self) {
         if let Some((_, bar)) = self.bar.take() {
             bar.finish_and_clear();
         }

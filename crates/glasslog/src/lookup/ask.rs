@@ -12,11 +12,11 @@ use glasslog_client::{
     verdict::Demand,
 };
 use glasslog_core::LeafIndex;
-use glasslog_vindex::{Answer, Present, keys_of};
+use glasslog_vindex::{Answer, Present, VerifiedLookup, keys_of};
 
 use crate::{
     exit::{Exit, Failed, OrExit},
-    fetch::{HttpSource, Memory, Observed, Source, believe, now, retry_lagging},
+    fetch::{FetchError, HttpSource, Memory, Observed, Source, believe, now, retry_lagging},
     output::Output,
 };
 
@@ -64,8 +64,8 @@ impl Asking<'_> {
     ) -> Result<Option<Believed>, Failed> {
         let Source::Http(http) = self.source else { return Ok(None) };
         let ask = async || {
-            let file =
-                http.ask(&inquiry.path(wanted), PROOF, MAX_ANSWER_BYTES).await.or_exit(Exit::LogFailure)?;
+            let file = http.ask(&inquiry.path(wanted), PROOF, MAX_ANSWER_BYTES).await;
+            let file = file.map_err(|error| refused(error, inquiry))?;
             let Some(file) = file else { return Ok(None) };
             let answered = inquiry.open(&file, now()).context("the log's answer is not believed");
             self.believe(answered.or_exit(Exit::LogFailure)?, None).await.map(Some)
@@ -122,16 +122,47 @@ impl Asking<'_> {
     }
 
     async fn believe(&self, answered: Answered, whole: Option<Vec<LeafIndex>>) -> Result<Believed, Failed> {
-        for index in answered.verified.disavowals() {
-            self.out.warn(format_args!(
-                "the log disavows anchors of its own at index {index}: what its index said there was wrong"
-            ));
-        }
+        heed_disavowals(&answered.verified, self.out)?;
         let checkpoint = answered.verified.checkpoint().clone();
         let observed =
             believe(self.source, self.pins, self.memory, checkpoint, self.demand, self.out).await?;
         Ok(Believed { answered, observed, whole })
     }
+}
+
+/// Tells which anchors the log disavows.
+///
+/// # Errors
+///
+/// [`Failed`] with 4 if the answer rests on one of them: its root is wrong by the log's own word.
+pub(crate) fn heed_disavowals(verified: &VerifiedLookup, out: &Output) -> Result<(), Failed> {
+    for index in verified.disavowals() {
+        out.warn(format_args!(
+            "by its entry {index} the log disavows anchors of its own: what its index said there was wrong"
+        ));
+    }
+    match verified.anchored() {
+        Some((anchor, _)) if verified.is_disavowed() => Err(Failed::new(
+            Exit::LogFailure,
+            format!("the answer rests on the anchor at {anchor}, which the log itself disavows as wrong"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// The question was not answered. A log that does not understand it may have an index of something else.
+fn refused(error: FetchError, inquiry: &Inquiry<'_>) -> Failed {
+    let misunderstood = matches!(error, FetchError::Status { status: 400, .. });
+    let error = anyhow::Error::new(error);
+    let error = if misunderstood {
+        let pinned = inquiry.map_fn().name();
+        error.context(format!(
+            "the log does not understand the question: is its index one of {pinned} (--map-fn)?"
+        ))
+    } else {
+        error
+    };
+    Failed { exit: Exit::LogFailure, error }
 }
 
 fn is_lagging(believed: &Option<Believed>) -> bool {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use glasslog_conda::Conda1Map;
 use glasslog_core::LeafIndex;
 use glasslog_vindex::{MapFunction, Question};
 use serde::Serialize;
@@ -75,6 +76,7 @@ impl Told<'_> {
         let exit = ground.exit(by_answer);
         self.lines(out);
         ground.tell(out);
+        self.warn_of_impossible(map_fn, out);
         let count = self.believed.present().map_or(0, |present| present.count);
         let indices = self.believed.indices();
         let (kind, name) = match self.question {
@@ -106,6 +108,19 @@ impl Told<'_> {
             ground: ground.json(),
         });
         exit
+    }
+
+    /// A misspelt name is absent, and nobody should take comfort, or fright, from that.
+    fn warn_of_impossible(&self, map_fn: &dyn MapFunction, out: &Output) {
+        let Question::Name { kind, name } = self.question else { return };
+        if map_fn.name() == Conda1Map.name()
+            && self.believed.present().is_none()
+            && let Some(form) = Conda1Map::form_if_impossible(kind, name)
+        {
+            out.warn(format_args!(
+                "no entry has such a {kind}, so that it is absent says nothing: one is written {form}"
+            ));
+        }
     }
 
     fn ground(&self) -> Ground<'_> {

@@ -50,27 +50,28 @@ pub(super) async fn run(args: &RecordArgs, out: &Output) -> Outcome {
     let memory = Memory::of_user();
     let demand = args.age.demand();
     let asking = Asking { source: &source, pins, memory: memory.as_ref(), demand, out };
+    // Before the record: what is said of it is then of no older tree than its subdir's snapshot.
+    let content = match args.max_content_age.or(target.max_content_age) {
+        Some(max_age) => Some(content::of(&asking, &wanted, max_age).await?),
+        None => None,
+    };
     let by_index =
         if args.search || args.index.is_some() { None } else { by_index(&asking, &wanted).await? };
     let ruling = match by_index {
         Some(ruling) => ruling,
         None => by_reading(args, &asking, &wanted).await?,
     };
-    let content = match args.max_content_age.or(target.max_content_age) {
-        Some(max_age) if ruling.verdict.needs_freshness() => {
-            Some(content::of(&asking, &wanted, max_age).await?)
-        }
-        _ => None,
-    };
+    let size = ruling.observed.checkpoint.size();
+    let is_behind = content.as_ref().is_some_and(|content| content.tree_size > size);
     let report = Report {
         subject: format!("{} {}", wanted.repo, wanted.path),
         ground: Ground {
             checkpoint: &ruling.observed.checkpoint,
             standing: &ruling.observed.standing,
-            lagging: ruling.observed.lagging,
+            lagging: ruling.observed.lagging || is_behind,
             must_be_fresh: ruling.verdict.needs_freshness() || demand.is_explicit(),
             anchor: ruling.anchor,
-            content: content.as_ref(),
+            content: content.as_ref().filter(|_| ruling.verdict.needs_freshness()),
         },
         verdict: ruling.verdict,
     };

@@ -13,6 +13,10 @@ fn the_tour_ends_well_and_can_be_repeated() {
         assert!(stdout.contains("(exit code 1)"), "the tampered record is found: {stdout}");
         assert!(stdout.contains("witnesses: one, two") && stdout.contains("as of 20"), "{stdout}");
         assert!(stdout.contains("(exit code 4)"), "a quorum that is not there: {stdout}");
+        assert!(
+            stdout.contains("ABSENT path") && stdout.contains("(exit code 2)"),
+            "absence is proven: {stdout}"
+        );
         assert!(stderr.contains("has not the cosignatures that the policy asks for"), "{stderr}");
         assert!(stdout.lines().all(|line| line.len() < 400), "{stdout}");
     }

@@ -386,6 +386,37 @@ fn lies_are_refused_by_every_command() {
     }
 }
 
+/// A policy of several logs does not say which one is asked: whatever the way, another could answer in its place.
+#[test]
+fn another_log_of_the_policy_answers_nothing() {
+    let mut other = Log::named("log.example/other", 9, &Conda1Map);
+    other.push(record("a-1-0.conda", 'a', "MIT"));
+    let (asked, _) = log_of(&[]);
+    let home = home_of(&asked);
+    let home = home.path();
+    let policy = format!("{}log {}\n", asked.policy(), other.vkey());
+    write(home, "policy", policy.as_bytes());
+    let server = answering(&other, 1, Reply::missing());
+    let search = &["--search"][..];
+    for way in [&[][..], search, &["--index", "0"]] {
+        let (code, report, stderr) = verify(home, &server.url, 'a', "MIT", way);
+        let told = stderr.contains("several logs are pinned");
+        assert_eq!((code, report, told), (64, Value::Null, true), "{way:?}: {stderr}");
+        let vkey = asked.vkey().to_string();
+        let (code, report, stderr) =
+            verify(home, &server.url, 'a', "MIT", &[way, &["--vkey", &vkey]].concat());
+        assert_eq!((code, report), (4, Value::Null), "{way:?}: {stderr}");
+    }
+    let (code, _, stderr) = ask(home, &server.url, &["prove", "--index", "0", "-o", "p"]);
+    assert_eq!((code, home.join("p").exists()), (64, false), "{stderr}");
+    let vkey = other.vkey().to_string();
+    assert_eq!(
+        verify(home, &server.url, 'a', "MIT", &["--search", "--vkey", &vkey]).0,
+        0,
+        "the one that is named"
+    );
+}
+
 /// An index that is wrong and anchored all the same: a client cannot see what it omits, and does see what does not belong.
 #[test]
 fn an_index_that_lists_something_else_gives_no_verdict() {
@@ -484,6 +515,12 @@ fn long_lists_are_read_in_pages_and_truncated_ones_refused() {
         Some(20),
         "those that were not shown are read and proven"
     );
+    // A server shows what it can without the elements before: of a long list, that may be one.
+    let mut copy = Log::new(&Conda1Map);
+    copy.entries.clone_from(&log.entries);
+    let short = honest(copy, Shown { list: 1, ..shown });
+    let (code, found, stderr) = ask(home.path(), &short.url, &[&name[..], &["--entries", "5"]].concat());
+    assert_eq!((code, found["entries"].as_array().map(Vec::len)), (0, Some(5)), "{stderr}");
     let (_, text, _) =
         run(home.path(), &[&name[..], &["--all", "--log-url", &server.url, "--policy", "policy"]].concat());
     assert!(text.contains("indices: 0, 1, 2,"), "{text}");
@@ -543,25 +580,29 @@ fn a_record_is_judged_by_its_proven_history() {
     }
 }
 
+fn day(seconds: u64) -> String {
+    let time = jiff::Timestamp::from_second(i64::try_from(seconds).unwrap()).unwrap();
+    time.to_string().split('T').next().unwrap().to_owned()
+}
+
+fn snapshot(date: &str, subdir: &str) -> String {
+    format!(
+        r#"{{"count":1,"date":"{date}","digest":"{}","eco":"conda","profile":"conda-repodata-1","repo":"mine","source":"json","subdir":"{subdir}","type":"snapshot","v":1}}"#,
+        "0".repeat(64)
+    )
+}
+
 /// FORMATS §5: fresh cosignatures on old content.
 #[test]
 fn content_can_be_asked_to_be_new() {
-    let day = |seconds: u64| {
-        let time = jiff::Timestamp::from_second(i64::try_from(seconds).unwrap()).unwrap();
-        time.to_string().split('T').next().unwrap().to_owned()
-    };
-    let snapshot = |date: &str, subdir: &str| {
-        format!(
-            r#"{{"count":1,"date":"{date}","digest":"{}","eco":"conda","profile":"conda-repodata-1","repo":"mine","source":"json","subdir":"{subdir}","type":"snapshot","v":1}}"#,
-            "0".repeat(64)
-        )
-    };
     let (today, before) = (day(now()), day(now() - 5 * 86_400));
     let ours = || record("a-1-0.conda", 'a', "MIT");
     for (entries, stale) in [
         (vec![ours(), snapshot(&before, "noarch"), snapshot(&today, "noarch")], false),
         (vec![snapshot(&before, "noarch"), ours(), snapshot(&today, "linux-64")], true),
         (vec![ours()], true),
+        // A log writes what day it likes: one of the future would be new for ever.
+        (vec![ours(), snapshot("9999-12-31", "noarch")], true),
     ] {
         let (log, at) = log_of(&entries);
         let home = home_of(&log);
@@ -592,6 +633,29 @@ fn content_can_be_asked_to_be_new() {
         assert_eq!(run(home.path(), &["lookup", PATH, "--log", "l"]).0, 4, "another index than is pinned");
         assert_eq!(run(home.path(), &["lookup", PATH, "--log", "l", "--map-fn", "conda-1"]).0, 0);
     }
+}
+
+/// What is said of a record is no older than the snapshot that makes its log's content new.
+#[test]
+fn new_content_does_not_vouch_for_an_older_tree() {
+    let (mut log, at) = log_of(&[record("a-1-0.conda", 'a', "MIT")]);
+    log.push(record("a-1-0.conda", 'e', "MIT"));
+    log.push(snapshot(&day(now()), "noarch"));
+    let newer = log.anchor();
+    let home = home_of(&log);
+    let files = log.files(log.size(), Some(now()));
+    let server = Fake::start(move |path| match Asked::parse(path) {
+        Some(Asked { question, .. }) => {
+            let of_path = matches!(&question, Question::Name { kind, .. } if kind == "path");
+            let (size, at) = if of_path { (2, at) } else { (log.size(), newer) };
+            Reply::ok(log.lookup(&question, size, at, LIST, 64, Some(now())).to_text())
+        }
+        None => files
+            .get(path.trim_start_matches('/'))
+            .map_or_else(Reply::missing, |file| Reply::ok(file.clone())),
+    });
+    let (code, report, stderr) = verify(home.path(), &server.url, 'a', "MIT", &["--max-content-age", "3d"]);
+    assert_eq!((code, &report["lagging"]), (3, &true.into()), "{report} {stderr}");
 }
 
 /// A history that no answer shows whole: the entries that are left out are read from bundles, the list from pages.
@@ -776,17 +840,31 @@ fn misbehaviour_is_told_when_it_is_proven() {
     assert_eq!(check(&[]).0, 5);
 }
 
-/// A disavowal is never passed over in silence.
+/// A disavowal is never passed over in silence, and what the log itself calls wrong is no ground for a verdict.
 #[test]
-fn disavowed_anchors_are_reported() {
-    let (mut log, at) = log_of(&[record("a-1-0.conda", 'a', "MIT")]);
-    log.push(glasslog_core::anchor::disavow(&[LeafIndex(1)]));
-    let home = home_of(&log);
-    let shown = Shown::all(&log, at);
-    let server = honest(log, shown);
-    let (code, report, stderr) = ask(home.path(), &server.url, &["lookup", PATH]);
-    assert_eq!((code, &report["disavowals"]), (0, &serde_json::json!([2])));
-    assert!(stderr.contains("disavows"), "{stderr}");
-    let (_, _, stderr) = verify(home.path(), &server.url, 'a', "MIT", &[]);
-    assert!(stderr.contains("disavows"), "{stderr}");
+fn disavowed_anchors_are_reported_and_not_rested_on() {
+    for (disavowed, is_ours) in [(0, false), (1, true)] {
+        let (mut log, at) = log_of(&[record("a-1-0.conda", 'a', "MIT")]);
+        log.push(glasslog_core::anchor::disavow(&[LeafIndex(disavowed)]));
+        let home = home_of(&log);
+        let file = log.lookup(&question("path", PATH), 3, at, LIST, 64, Some(now())).to_text();
+        write(home.path(), "d.tlog-proof", file.as_bytes());
+        let shown = Shown::all(&log, at);
+        let server = honest(log, shown);
+        let offline = run(home.path(), &["verify", "proof", "d.tlog-proof", "--policy", "policy", "--json"]);
+        let document = serde_json::from_str(&offline.1).unwrap_or(Value::Null);
+        for (code, report, stderr) in [
+            ask(home.path(), &server.url, &["lookup", PATH]),
+            verify(home.path(), &server.url, 'a', "MIT", &[]),
+            ask(home.path(), &server.url, &["prove", PATH, "-o", "p.tlog-proof"]),
+            (offline.0, document, offline.2),
+        ] {
+            assert!(stderr.contains("by its entry 2 the log disavows"), "{stderr}");
+            assert_eq!((code, report.is_null()), if is_ours { (4, true) } else { (0, false) }, "{stderr}");
+            if !is_ours && !report["disavowals"].is_null() {
+                assert_eq!(report["disavowals"], serde_json::json!([2]));
+            }
+        }
+        assert_eq!(home.path().join("p.tlog-proof").exists(), !is_ours);
+    }
 }

@@ -12,7 +12,7 @@ use super::{ProofArgs, other_kind};
 use crate::{
     exit::{Exit, Failed, OrExit, Outcome},
     fetch::{Memory, Observed, Target, now, refuse_fork, weigh},
-    lookup::{Believed, Told, question_text},
+    lookup::{Believed, Told, heed_disavowals, question_text},
     output::Output,
 };
 
@@ -41,11 +41,7 @@ pub(super) fn verify(args: &ProofArgs, target: &Target, file: &[u8], out: &Outpu
     if args.key.is_none() && matches!(lookup.question, Question::Key(_)) {
         out.warn("the file names a key and not what it is the hash of: give --key NAME (and --kind) to see that it is what you mean");
     }
-    for index in verified.disavowals() {
-        out.warn(format_args!(
-            "the log disavows anchors of its own at index {index}: what its index said there was wrong"
-        ));
-    }
+    heed_disavowals(&verified, out)?;
     let observed = observed(pins, verified.checkpoint().clone(), args, out)?;
     let question = lookup.question.clone();
     let believed = Believed::of_file(Answered { lookup, verified }, observed);
