@@ -110,6 +110,7 @@ async fn of_entry(args: &ProveArgs, target: &Target, index: LeafIndex, out: &Out
     let report = Report {
         subject: format!("entry {index} (proof written to {})", args.output.display()),
         verdict: Verdict::Logged { index },
+        replaced: None,
         ground: Ground {
             checkpoint: &checkpoint,
             standing: &standing,

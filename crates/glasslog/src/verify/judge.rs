@@ -156,6 +156,12 @@ impl<'w> Judge<'w> {
         }
     }
 
+    /// The artifact that `entry` holds under the path, if it is another than ours.
+    pub(super) fn other_artifact(&self, entry: &[u8]) -> Option<String> {
+        let of_path = self.of_path(entry)?;
+        self.contradicts_ours(entry).then(|| of_path.artifact.to_string())
+    }
+
     fn contradicts_ours(&self, entry: &[u8]) -> bool {
         Revision::parse(entry).is_some_and(|revision| {
             classify(None, &self.known, &revision).critical.contains(&Critical::Artifact)

@@ -20,7 +20,7 @@ use glasslog_core::{LeafIndex, checkpoint::VerifiedCheckpoint, tile::ResourcePat
 use super::{
     RecordArgs, content,
     judge::{Judge, Wanted},
-    report::Report,
+    report::{self, Report},
 };
 use crate::{
     exit::{Exit, Failed, OrExit, Outcome},
@@ -39,6 +39,8 @@ struct Ruling {
     observed: Observed,
     /// Where the index is anchored that led to it.
     anchor: Option<LeafIndex>,
+    /// The newest entry before ours that holds another artifact under the path, and that artifact: ours came in its place.
+    replaced: Option<(LeafIndex, String)>,
 }
 
 /// Runs it.
@@ -74,6 +76,7 @@ pub(super) async fn run(args: &RecordArgs, out: &Output) -> Outcome {
             content: content.as_ref().filter(|_| ruling.verdict.needs_freshness()),
         },
         verdict: ruling.verdict,
+        replaced: ruling.replaced,
     };
     Ok(report.tell(out))
 }
@@ -89,7 +92,7 @@ async fn by_reading(args: &RecordArgs, asking: &Asking<'_>, wanted: &Wanted) -> 
         Some(index) => at_index(source, &observed.checkpoint, wanted, LeafIndex(index)).await,
         None => search(source, &observed.checkpoint, wanted, out).await,
     };
-    Ok(Ruling { verdict: verdict.or_exit(Exit::LogFailure)?, observed, anchor: None })
+    Ok(Ruling { verdict: verdict.or_exit(Exit::LogFailure)?, observed, anchor: None, replaced: None })
 }
 
 /// What the log's index says about the path, judged by the entries that it leads to; `None` if there is no index.
@@ -106,8 +109,25 @@ async fn by_index(asking: &Asking<'_>, wanted: &Wanted) -> Result<Option<Ruling>
         verdict = judge(asking.source, &inquiry, &believed, wanted).await?;
     }
     let verdict = verdict.context("the history of the path decides nothing")?;
+    let replaced = replaced_by_ours(&believed, &verdict, wanted)?;
     let anchor = believed.answered.verified.anchored().map(|(anchor, _)| anchor);
-    Ok(Some(Ruling { verdict, observed: believed.observed, anchor }))
+    Ok(Some(Ruling { verdict, observed: believed.observed, anchor, replaced }))
+}
+
+/// Of the proven entries that the answer showed, the newest one before ours that holds another artifact.
+fn replaced_by_ours(
+    believed: &Believed,
+    verdict: &Verdict,
+    wanted: &Wanted,
+) -> Result<Option<(LeafIndex, String)>, Failed> {
+    let (Some(ours), Some(present)) = (report::places(verdict).0, believed.present()) else {
+        return Ok(None);
+    };
+    let judge = Judge::new(wanted)?;
+    let older = present.entries.iter().rev().filter(|(index, _)| *index < ours);
+    Ok(older
+        .map(|(index, entry)| (*index, judge.other_artifact(entry)))
+        .find_map(|(index, other)| Some((index, other?))))
 }
 
 /// The verdict of the proven entries of the path, newest first; `None` if they do not decide and there are more.

@@ -16,6 +16,8 @@ pub(crate) struct Report<'r> {
     pub(crate) subject: String,
     /// The verdict.
     pub(crate) verdict: Verdict,
+    /// An entry before the record's that holds another artifact under its path, and that artifact.
+    pub(crate) replaced: Option<(LeafIndex, String)>,
     /// What it rests on.
     pub(crate) ground: Ground<'r>,
 }
@@ -34,8 +36,17 @@ struct Json<'r> {
     ours: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     theirs: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replaced: Option<Replaced<'r>>,
     #[serde(flatten)]
     ground: GroundJson<'r>,
+}
+
+/// What stood under the path before.
+#[derive(Serialize)]
+struct Replaced<'r> {
+    index: u64,
+    artifact: &'r str,
 }
 
 impl Report<'_> {
@@ -44,6 +55,11 @@ impl Report<'_> {
         let exit = self.exit();
         let (word, tone, sentence) = self.sentence();
         out.line(format_args!("{} {}: {sentence}", out.paint(tone, word), self.subject));
+        if let Some((index, artifact)) = &self.replaced {
+            out.warn(format_args!(
+                "this record came in the place of another artifact: until then the log held {artifact} under the path, at index {index}"
+            ));
+        }
         self.ground.tell(out);
         let (index, latest) = places(&self.verdict);
         let (ours, theirs) = both_sides(&self.verdict);
@@ -55,6 +71,7 @@ impl Report<'_> {
             latest: latest.map(|latest| latest.0),
             ours,
             theirs,
+            replaced: self.replaced.as_ref().map(|(index, artifact)| Replaced { index: index.0, artifact }),
             ground: self.ground.json(),
         });
         exit
@@ -140,7 +157,7 @@ fn name(verdict: &Verdict) -> &'static str {
 }
 
 /// Where the record is, and where the newest entry of its path is.
-fn places(verdict: &Verdict) -> (Option<LeafIndex>, Option<LeafIndex>) {
+pub(super) fn places(verdict: &Verdict) -> (Option<LeafIndex>, Option<LeafIndex>) {
     match verdict {
         Verdict::Logged { index } | Verdict::Elsewhere { index } => (Some(*index), None),
         Verdict::Current { index } => (Some(*index), Some(*index)),

@@ -107,6 +107,10 @@ fn a_channel_is_looked_up_through_its_life() {
     assert_eq!((code, word.as_str()), (1, "replaced"));
     assert_eq!(report["ours"], format!("sha256:{}", "a".repeat(64)));
     assert_eq!(report["theirs"], format!("sha256:{}", "e".repeat(64)));
+    // What came in its place is the latest, and is told to have replaced another.
+    let (code, word, report) = verdict(&[("a", 'e', "MIT"), b]);
+    assert_eq!((code, word.as_str()), (0, "current"));
+    assert_eq!(report["replaced"]["artifact"], format!("sha256:{}", "a".repeat(64)));
     let (_, found, _) = ask(home, &server, &["lookup", &path("a"), "--entries", "64"]);
     assert_eq!((&found["count"], found["entries"].as_array().map(Vec::len)), (&4.into(), Some(4)));
 

@@ -35,6 +35,7 @@ pub(super) fn verify(args: &ProofArgs, pins: &Pins, proof: &TlogProof, out: &Out
     let report = Report {
         subject: entry_file.display().to_string(),
         verdict: Verdict::Logged { index: proof.index },
+        replaced: None,
         ground: Ground {
             checkpoint: &checkpoint,
             standing: &standing,
