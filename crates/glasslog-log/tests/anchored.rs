@@ -681,3 +681,56 @@ fn a_wrong_anchor_stops_the_log_until_it_is_disavowed() {
     let last = glasslog_core::anchor::parse_anchor(entries.last().unwrap()).unwrap();
     assert_eq!(last.root, Some(model::naive_root(&ByName, &entries[..entries.len() - 1])));
 }
+
+/// An index that is built again while the log runs meets every wrong anchor again, also one before those that it met already.
+#[test]
+fn an_index_that_is_built_again_heeds_older_disavow_entries() {
+    let mut memory = Memory::new();
+    let disavow_one = |memory: &Memory| {
+        let at = memory.state.view().unwrap().head;
+        smuggle(memory, anchor("by-name", Some(&leaf_hash(b"wrong")), at));
+        let config = on(&SimDisk::new(2), indexed(memory));
+        glasslog_log::disavow(&config, &memory.stores, &[at.next_index()], &mut |_| ()).unwrap();
+    };
+    /// Adds an entry and waits for the anchor behind it.
+    async fn goes_on(log: &Log, entries: &[&str]) {
+        let last = add(log, entries, None).await.unwrap().last().unwrap().index;
+        let anchored = async {
+            while log.index_status().unwrap().anchored.is_none_or(|at| at < last) {
+                assert!(log.progress().refusing.is_none(), "{:?}", log.progress().refusing);
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), anchored).await.unwrap();
+    }
+    live(&memory, &["a"]);
+    memory.restart();
+    disavow_one(&memory);
+    let names: Vec<String> = (0..300).map(|n| format!("n{n}=v")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let (log, workers) = open(&memory);
+    runtime().block_on(goes_on(&log, &names));
+    workers.stop().unwrap();
+    memory.restart();
+    let disk = SimDisk::new(1);
+    let (log, workers) = Log::open(on(&disk, indexed(&memory)), memory.stores.clone()).unwrap();
+    runtime().block_on(async {
+        while log.index_status().unwrap().durable == TreeSize::ZERO {
+            tokio::task::yield_now().await;
+        }
+    });
+    workers.stop().unwrap();
+    memory.restart();
+    disavow_one(&memory);
+
+    let mut config = on(&disk, indexed(&memory));
+    config.index.as_mut().unwrap().bulk_from = IndexConfig::BULK_FROM;
+    let (log, workers) = Log::open(config, memory.stores.clone()).unwrap();
+    runtime().block_on(async {
+        goes_on(&log, &["b=1"]).await;
+        rot(&disk);
+        goes_on(&log, &["n7=again", "n8=again"]).await;
+        assert_eq!(log.index_status().unwrap().rebuilds, 1);
+    });
+    workers.stop().unwrap();
+}
