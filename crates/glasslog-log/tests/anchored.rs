@@ -734,3 +734,53 @@ fn an_index_that_is_built_again_heeds_older_disavow_entries() {
     });
     workers.stop().unwrap();
 }
+
+/// [`ByName`] with a fault.
+struct Faulty;
+
+impl MapFunction for Faulty {
+    fn name(&self) -> &str {
+        ByName.name()
+    }
+
+    fn kinds(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn map(&self, entry: &[u8], keys: &mut Vec<Key>) {
+        assert!(!entry.starts_with(b"fault"), "a fault on purpose");
+        ByName.map(entry, keys);
+    }
+}
+
+/// Invariant 7: a thread of the index that ends by a fault stops the log, which can be stopped in order; what was acknowledged is
+/// there, and without the index, or without the fault, the log goes on.
+#[test]
+fn a_fault_in_the_index_stops_the_log_and_loses_nothing() {
+    let mut memory = Memory::new();
+    let mut config = indexed(&memory);
+    config.index.as_mut().unwrap().map_fn = Arc::new(Faulty);
+    let (log, mut workers) = Log::open(config, memory.stores.clone()).unwrap();
+    let why = runtime().block_on(async {
+        add(&log, &["a=1"], None).await.unwrap();
+        anchored(&log, &memory, 2).await;
+        add(&log, &["fault=1"], None).await.unwrap();
+        workers.failed().await
+    });
+    assert!(why.contains("the indexer panicked"), "{why}");
+    assert!(workers.stop().is_err());
+    memory.restart();
+    let mut off = indexed(&memory);
+    off.index.as_mut().unwrap().enabled = false;
+    let (log, workers) = Log::open(off, memory.stores.clone()).unwrap();
+    runtime().block_on(published(&log, 3));
+    workers.stop().unwrap();
+    memory.restart();
+    let (log, workers) = open(&memory);
+    runtime().block_on(async {
+        add(&log, &["b=1"], None).await.unwrap();
+        anchored(&log, &memory, 5).await;
+    });
+    workers.stop().unwrap();
+    assert_eq!(count(&judge(&memory.entries(), &ByName), Kind::Ordinary), 3);
+}
