@@ -2,7 +2,8 @@
 //
 // Each judge reads the log over HTTP, believes nothing but the verifier key that it is given, and returns nil or
 // the first thing that is wrong. Three share no code: golang.org/x/mod/sumdb (judge Sumdb), Tessera's fsck package
-// (judge Fsck) and torchwood's client (judge Torchwood).
+// (judge Fsck) and torchwood's client (judge Torchwood). Judge Index is written here, from docs/spec/vindex.md alone;
+// its trie is torchwood's.
 package judges
 
 import (
@@ -36,7 +37,10 @@ type Checkpoint struct {
 	Raw    []byte // with the signatures
 }
 
-var errNotFound = errors.New("404 Not Found")
+var (
+	errNotFound = errors.New("404 Not Found")
+	errNotNow   = errors.New("503 Service Unavailable")
+)
 
 // FetchCheckpoint reads and verifies the log's checkpoint.
 func (l Log) FetchCheckpoint(ctx context.Context) (Checkpoint, error) {
@@ -75,11 +79,19 @@ func (l Log) OpenCheckpoint(raw []byte) (Checkpoint, error) {
 	return Checkpoint{Origin: lines[0], Tree: tlog.Tree{N: size, Hash: root}, Text: opened.Text, Raw: raw}, nil
 }
 
-// get reads one resource of the log; a 404 is errNotFound, every other status than 200 another error.
+// get reads one resource of the log; a 404 is errNotFound, a 503 errNotNow, every other status than 200 another error.
 func (l Log) get(ctx context.Context, path string) ([]byte, http.Header, error) {
+	return l.getAs(ctx, path, "")
+}
+
+// getAs is get with a header Accept.
+func (l Log) getAs(ctx context.Context, path, accept string) ([]byte, http.Header, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, l.URL+path, nil)
 	if err != nil {
 		return nil, nil, err
+	}
+	if accept != "" {
+		request.Header.Set("Accept", accept)
 	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
@@ -88,6 +100,9 @@ func (l Log) get(ctx context.Context, path string) ([]byte, http.Header, error) 
 	defer response.Body.Close()
 	if response.StatusCode == http.StatusNotFound {
 		return nil, nil, fmt.Errorf("%s: %w", path, errNotFound)
+	}
+	if response.StatusCode == http.StatusServiceUnavailable {
+		return nil, nil, fmt.Errorf("%s: %w", path, errNotNow)
 	}
 	if response.StatusCode != http.StatusOK {
 		return nil, nil, fmt.Errorf("%s: %s", path, response.Status)

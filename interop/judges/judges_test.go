@@ -19,7 +19,15 @@ import (
 // madeLog is a log of size entries, made with sumdb/tlog alone, as the resources that a server holds.
 func madeLog(t *testing.T, size int64) (map[string][]byte, string) {
 	t.Helper()
-	files := map[string][]byte{}
+	entries := make([][]byte, size)
+	for n := range entries {
+		entries[n] = fmt.Appendf(nil, "entry %d", n)
+	}
+	return logOf(t, entries)
+}
+
+// storedHashes are those of a log, as sumdb/tlog keeps them.
+func storedHashes(entries [][]byte) tlog.HashReader {
 	var hashes []tlog.Hash
 	reader := tlog.HashReaderFunc(func(indexes []int64) ([]tlog.Hash, error) {
 		found := make([]tlog.Hash, len(indexes))
@@ -28,14 +36,24 @@ func madeLog(t *testing.T, size int64) (map[string][]byte, string) {
 		}
 		return found, nil
 	})
-	bundles := map[int64][]byte{}
-	for n := range size {
-		entry := fmt.Appendf(nil, "entry %d", n)
-		stored, err := tlog.StoredHashes(n, entry, reader)
+	for n, entry := range entries {
+		stored, err := tlog.StoredHashes(int64(n), entry, reader)
 		if err != nil {
-			t.Fatal(err)
+			panic(err) // The reader has them all.
 		}
 		hashes = append(hashes, stored...)
+	}
+	return reader
+}
+
+func logOf(t *testing.T, entries [][]byte) (map[string][]byte, string) {
+	t.Helper()
+	size := int64(len(entries))
+	files := map[string][]byte{}
+	reader := storedHashes(entries)
+	bundles := map[int64][]byte{}
+	for position, entry := range entries {
+		n := int64(position)
 		bundle := binary.BigEndian.AppendUint16(bundles[n/tileWidth], uint16(len(entry)))
 		bundles[n/tileWidth] = append(bundle, entry...)
 	}

@@ -40,7 +40,7 @@ pub enum TlogProofError {
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
     /// The hashes do not lead from the entry to the checkpoint's root.
-    #[error("the entry is not proven to be in the checkpoint's tree: {0}")]
+    #[error("the entry is not proven to be in the checkpoint's tree")]
     Inclusion(#[from] ProofError),
 }
 

@@ -337,7 +337,15 @@ fn config(settings: &LogSettings, keys: &[SecretKey], log_keys: &[VerifierKey]) 
 
 /// The verifiable index, by the map function of the schema or the field; also where it is switched off, for what it left.
 fn index(settings: &LogSettings, places: &Places, disk: Arc<RealDisk>) -> Option<IndexConfig> {
-    let IndexSettings { enabled, key_field, snapshot_interval } = &settings.index;
+    let IndexSettings { enabled, is_said, key_field, snapshot_interval } = &settings.index;
+    let dir = places.dir.join("index").join("vindex");
+    if !enabled && !is_said && dir.is_dir() {
+        tracing::warn!(
+            dir = %dir.display(),
+            "this log had an index, and no setting says any more what it is indexed by: lookups are not answered. Give ENTRY_SCHEMA or \
+             VINDEX_KEY_FIELD as before, or VINDEX_ENABLED=false if that is meant"
+        );
+    }
     let map_fn: Arc<dyn MapFunction> = match key_field {
         Some(field) => Arc::new(field.clone()),
         None if settings.conda => Arc::new(Conda1Map),
@@ -349,7 +357,7 @@ fn index(settings: &LogSettings, places: &Places, disk: Arc<RealDisk>) -> Option
         anchor_timeout: IndexConfig::ANCHOR_TIMEOUT,
         bulk_from: IndexConfig::BULK_FROM,
         disk,
-        dir: places.dir.join("index").join("vindex"),
+        dir,
         options: Options { snapshot_interval: *snapshot_interval, ..Options::default() },
     })
 }

@@ -62,19 +62,24 @@ impl ServeArgs {
     /// [`Failed`] with 64, also when it is not clear which.
     pub fn one_log(&self) -> Result<LogSettings, Failed> {
         let layers = self.layers()?;
-        let several = layers.logs.len() > 1;
-        let base = self.dir.as_deref().filter(|_| !several);
-        let mut logs = Settings::resolve(&layers, base).or_exit(Exit::Usage)?.logs;
-        let meant = match &self.dir {
-            Some(dir) if several => logs.iter().position(|log| is_same_dir(&log.dir, dir)),
-            _ => (logs.len() == 1).then_some(0),
-        };
-        let dirs = logs.iter().map(|log| log.dir.display().to_string()).collect::<Vec<_>>().join(", ");
-        meant.map(|meant| logs.swap_remove(meant)).ok_or_else(|| {
-            Failed::usage(format!(
-                "the settings file has several logs; name the directory of one of them: {dirs}"
-            ))
-        })
+        let dir = self.dir.as_deref();
+        let logs_below = |base| Settings::resolve(&layers, base).or_exit(Exit::Usage).map(|all| all.logs);
+        if layers.logs.len() <= 1 {
+            let one = logs_below(dir)?.pop();
+            return one.ok_or_else(|| Failed::usage("the settings have no log"));
+        }
+        // They may be served below any `--dir`, which is not said here.
+        for base in [None, dir.and_then(Path::parent)] {
+            let meant = |log: &LogSettings| dir.is_some_and(|dir| is_same_dir(&log.dir, dir));
+            if let Some(log) = logs_below(base)?.into_iter().find(meant) {
+                return Ok(log);
+            }
+        }
+        let dirs: Vec<_> = logs_below(None)?.iter().map(|log| log.dir.display().to_string()).collect();
+        let dirs = dirs.join(", ");
+        Err(Failed::usage(format!(
+            "the settings file has several logs; name the directory of one of them: {dirs}"
+        )))
     }
 }
 

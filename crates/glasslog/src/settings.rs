@@ -172,6 +172,8 @@ pub struct LogSettings {
 pub struct IndexSettings {
     /// Whether there is one.
     pub enabled: bool,
+    /// Whether that was said, and does not only follow from what there is to index by.
+    pub is_said: bool,
     /// The member by which JSON entries are indexed; without it and with a schema, the map function is the schema's.
     pub key_field: Option<JsonField>,
     /// It becomes durable at least every so many entries.
@@ -364,7 +366,8 @@ fn index(values: &Values<'_>, has_schema: bool) -> Result<IndexSettings, Setting
         ));
     }
     let has_map_fn = key_field.is_some() || has_schema;
-    let enabled = values.get("VINDEX_ENABLED", values::truth)?.unwrap_or(has_map_fn);
+    let said = values.get("VINDEX_ENABLED", values::truth)?;
+    let enabled = said.unwrap_or(has_map_fn);
     if enabled && !has_map_fn {
         return Err(SettingsError::Together(
             "VINDEX_ENABLED needs to know by what: give VINDEX_KEY_FIELD (the member of JSON entries that is looked up), or \
@@ -377,7 +380,7 @@ fn index(values: &Values<'_>, has_schema: bool) -> Result<IndexSettings, Setting
             0 => Err("at least 1".into()),
             entries => Ok(entries),
         })?;
-    Ok(IndexSettings { enabled, key_field, snapshot_interval })
+    Ok(IndexSettings { enabled, is_said: said.is_some(), key_field, snapshot_interval })
 }
 
 fn witnesses(values: &Values<'_>) -> Result<WitnessSettings, SettingsError> {

@@ -1,6 +1,6 @@
 // Command load submits entries to a log and writes what the log acknowledged: a line of index, space and the entry in
 // base64 for each. Among them are the shortest and the longest entry, bytes that are no text, and some that are
-// submitted twice.
+// submitted twice. With --form json or conda they are for a log with a verifiable index.
 package main
 
 import (
@@ -12,6 +12,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -22,14 +23,19 @@ func main() {
 	url := flag.String("url", "", "the log's URL, with its final slash")
 	count := flag.Int("count", 2000, "how many entries")
 	writers := flag.Int("writers", 64, "how many requests at a time")
+	form := flag.String("form", "raw", "raw, json (a member name, and what has none) or conda (entries of conda-1)")
 	salt := flag.String("salt", "", "what begins every entry, so that no other run has the same ones")
 	wait := flag.Duration("wait", 30*time.Second, "how long the last entry may take to be published")
 	out := flag.String("acks", "", "the `file` to write")
 	flag.Parse()
 
+	if !slices.Contains([]string{"raw", "json", "conda"}, *form) {
+		fmt.Println("load: no such form:", *form)
+		os.Exit(64)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	if err := run(ctx, *url, entries{*salt, *count}, *writers, *wait, *out); err != nil {
+	if err := run(ctx, *url, entries{*form, *salt, *count}, *writers, *wait, *out); err != nil {
 		fmt.Println("load: FAILED:", err)
 		os.Exit(1)
 	}
@@ -55,19 +61,23 @@ func run(ctx context.Context, url string, all entries, writers int, wait time.Du
 
 // entries are what is submitted.
 type entries struct {
-	salt  string
-	count int
+	form, salt string
+	count      int
 }
 
 // entry is the i-th entry; every 50th is that before it once more.
 func (e entries) entry(i int) []byte {
 	switch {
+	case i%50 == 49:
+		return e.entry(i - 1)
+	case e.form == "json":
+		return jsonEntry(e.salt, i)
+	case e.form == "conda":
+		return condaEntry(e.salt, i)
 	case i == 0:
 		return append([]byte(e.salt), 0)
 	case i == 1:
 		return append([]byte(e.salt), bytes.Repeat([]byte{0xff, '\n'}, 65535/2+1)...)[:65535]
-	case i%50 == 49:
-		return e.entry(i - 1)
 	default:
 		return fmt.Appendf(nil, "%sinterop entry %d %s", e.salt, i, strings.Repeat("x", i%700))
 	}
@@ -92,7 +102,13 @@ func submit(ctx context.Context, url string, all entries, writers int) ([]int64,
 		})
 	}
 	for i := range all.count {
-		work <- i
+		select {
+		case work <- i:
+		case <-ctx.Done():
+		}
+		if ctx.Err() != nil {
+			break
+		}
 	}
 	close(work)
 	group.Wait()

@@ -33,7 +33,9 @@ const GAUGES: [(&str, &str, Read); 10] = [
 const COUNTERS: [(&str, &str, Read); 4] = [
     ("index_void_anchors", "Anchors without a root since the start", |_, index| Some(index.void_anchors)),
     ("index_unmapped_entries", "Entries that map to no key since the start", |_, index| Some(index.unmapped)),
-    ("index_rebuilds", "Times that the index was emptied since the start", |_, index| Some(index.rebuilds)),
+    ("index_rebuilds", "Times that the index was thrown away, at the start or since", |_, index| {
+        Some(index.rebuilds)
+    }),
     ("index_corruptions", "Times that a lookup found the index damaged", |log, _| {
         Some(log.serving().corruptions)
     }),

@@ -36,7 +36,7 @@ const REASONS: &[(&[&str], &str)] = &[
     (&["altkey does not equal the key at every listed bit"], "differs from the key at bit"),
     (&["altkey is the key"], "shows the key itself"),
     (&["another key was asked for"], "about another name"),
-    (&["no such kind", "an empty kind"], "has no kind"),
+    (&["no such kind", "an empty kind"], "a question to an index of another map function"),
     (&["not signed by a pinned key", "not signed by the log"], "not signed by a known key of the log"),
     (&["not signed by the log"], "no signature of a known key"),
     (&["another origin"], ", expected \"vindex.example/log\""),

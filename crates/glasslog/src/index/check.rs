@@ -151,10 +151,13 @@ async fn audited(
         ));
     }
     let left = size.0 - from.0;
+    let audited = match from {
+        TreeSize::ZERO => String::new(),
+        from => format!(", of which {} were audited before", HumanCount(from.0)),
+    };
     out.note(format_args!(
-        "auditing the index of {}: {} of {} entries",
+        "auditing the index of {}: {} entries{audited}",
         checkpoint.origin(),
-        HumanCount(left),
         HumanCount(size.0)
     ));
     let bar = out.progress(left, "auditing", "entries");

@@ -118,7 +118,7 @@ impl Told<'_> {
             && let Some(form) = Conda1Map::form_if_impossible(kind, name)
         {
             out.warn(format_args!(
-                "no entry has such a {kind}, so that it is absent says nothing: one is written {form}"
+                "no entry has this as its {kind}, so that it is absent says nothing: that is written {form}"
             ));
         }
     }

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     exit::{Exit, Failed, OrExit, Outcome},
-    fetch::{Memory, Observed, Source, Target, observe},
+    fetch::{FetchError, Memory, Observed, Source, Target, observe},
     ground::Ground,
     lookup::{Asking, Believed},
     output::Output,
@@ -100,7 +100,12 @@ async fn by_index(asking: &Asking<'_>, wanted: &Wanted) -> Result<Option<Ruling>
     let name = format!("conda/{}/{}", wanted.repo, wanted.path);
     let inquiry = Inquiry::of_name(asking.pins, &Conda1Map, Some("path"), &name).or_exit(Exit::Usage)?;
     let shown = lookup::Wanted { list: MAX_LIST, entries: MAX_ENTRIES };
-    let Some(mut believed) = asking.ask(&inquiry, shown).await? else { return Ok(None) };
+    let answer = asking.ask(&inquiry, shown).await.inspect_err(|failed| {
+        if let Some(FetchError::Status { status: 503, .. }) = failed.error.downcast_ref() {
+            asking.out.note("while its index does not answer, --search reads the log's entries instead");
+        }
+    });
+    let Some(mut believed) = answer? else { return Ok(None) };
     let mut verdict = judge(asking.source, &inquiry, &believed, wanted).await?;
     if verdict.is_none() {
         // None of the newest decides: the rest of the path's history has to be read.

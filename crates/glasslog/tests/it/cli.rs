@@ -145,7 +145,12 @@ fn one_of_several_logs_is_named_by_its_directory() {
     let home = home.path();
     let file = "[[log]]\nname = \"a\"\nlog_origin = \"log.example/a\"\ncheckpoint_interval = 864\n\n\
                 [[log]]\nname = \"b\"\ndir = \"elsewhere\"\nlog_origin = \"log.example/b\"\n";
-    for (dir, origin) in [("glasslog-data/a", "log.example/a"), ("elsewhere", "log.example/b")] {
+    let places = [
+        ("glasslog-data/a", "log.example/a"),
+        ("elsewhere", "log.example/b"),
+        ("served/below/a", "log.example/a"),
+    ];
+    for (dir, origin) in places {
         Server::start(home, &["--dir", dir, "--log-origin", origin]).stop();
     }
     write(home, "glasslog.toml", file.as_bytes());
@@ -157,6 +162,9 @@ fn one_of_several_logs_is_named_by_its_directory() {
     // It looks at that log, which needs no recovery.
     let (code, _, stderr) = run(home, &["recover", "glasslog-data/a"]);
     assert_eq!((code, stderr.contains("is not behind")), (5, true), "{stderr}");
+    // As `serve --dir served/below` has it.
+    let (code, stanza, stderr) = run(home, &["log-stanza", "--dir", "served/below/a"]);
+    assert_eq!((code, stanza.contains("vkey log.example/a+")), (0, true), "{stanza} {stderr}");
     for args in [&["log-stanza"][..], &["key", "rotate"], &["recover", "glasslog-data"]] {
         let (code, _, stderr) = run(home, args);
         assert_eq!((code, stderr.contains("glasslog-data/a, elsewhere")), (64, true), "{args:?}: {stderr}");

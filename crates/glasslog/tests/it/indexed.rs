@@ -321,3 +321,17 @@ fn a_wrong_anchor_stops_the_log_until_it_is_disavowed() {
     assert_eq!(parse_disavow(entry), Some(vec![LeafIndex(position)]));
     server.stop();
 }
+
+/// A setting that is forgotten does not take the index away in silence; one that is given does.
+#[test]
+fn an_index_that_was_forgotten_is_missed() {
+    let home = home();
+    let server = Server::start(home.path(), &INDEXED);
+    add(&server.url, 0).unwrap();
+    server.stop();
+    for (settings, missed) in [(&[][..], true), (&["--vindex-enabled", "false"], false)] {
+        let server = Server::start(home.path(), settings);
+        assert_eq!(server.stderr().contains("this log had an index"), missed, "{settings:?}");
+        server.stop();
+    }
+}

@@ -267,7 +267,7 @@ fn a_server_that_does_not_answer_is_a_failure() {
     for (name, reply, why) in [
         ("no index", Reply::missing(), "has no index"),
         ("rebuilding", busy, "answered 503: the index is being rebuilt: 5 of 9"),
-        ("refused", Reply::Of(400, "", b"no such kind\n".to_vec()), "answered 400: no such kind"),
+        ("refused", Reply::Of(400, "", b"no such kind\n".to_vec()), "one of conda-1 (--map-fn)?: "),
         ("garbage", Reply::ok("garbage"), "not believed"),
         ("nothing", Reply::ok(""), "not believed"),
         ("JSON", Reply::ok(r#"{"found":false,"verified":false}"#), "not believed"),
@@ -287,6 +287,7 @@ fn a_server_that_does_not_answer_is_a_failure() {
         } else {
             assert_eq!((code, stderr.contains(why), report), (4, true, Value::Null), "{name}: {stderr}");
         }
+        assert_eq!(stderr.contains("--search"), stderr.contains("answered 503"), "{name}: {stderr}");
     }
 }
 

@@ -118,6 +118,16 @@ impl Told<'_> {
 
     fn tell_wrong(&self, first: &Finding, out: &Output) {
         let report = self.report;
+        // Nobody is accused for what is probably a slip of the pen here.
+        if let Some(named) = report.first_map_fn.as_ref().filter(|_| !report.names_pinned) {
+            out.line(format_args!(
+                "{} no anchor of this log names {}, the first of {} names {named:?}: was --map-fn meant to be that?",
+                out.paint(Tone::Bad, "another index:"),
+                self.map_fn,
+                HumanCount(report.anchors)
+            ));
+            return;
+        }
         out.line(format_args!("{} {first}", out.paint(Tone::Bad, "WRONG:")));
         for finding in report.findings.iter().take(SHOWN).skip(1) {
             out.line(format_args!("also {finding}"));
@@ -129,12 +139,6 @@ impl Told<'_> {
             HumanCount(report.anchors),
             HumanCount(self.checkpoint.size().0)
         ));
-        if let Some(named) = report.first_map_fn.as_ref().filter(|_| !report.names_pinned) {
-            out.note(format_args!(
-                "no anchor of this log names {}, the first names {named:?}: was --map-fn meant to be that?",
-                self.map_fn
-            ));
-        }
     }
 
     fn more(&self, all: u64, kept: usize, what: &str, out: &Output) {
