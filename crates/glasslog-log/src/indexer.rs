@@ -195,7 +195,9 @@ impl Indexer {
         self.keep_what_is_recorded()?;
         let (recorded, sequenced) = (self.log.progress.recorded(), self.log.progress.sequenced());
         let behind = recorded.0.saturating_sub(self.at.0);
-        if behind >= self.bulk_from || (behind > 0 && self.is_stuck()) {
+        // Asked each time: it has to see when the index is full no longer.
+        let is_stuck = self.is_stuck();
+        if behind >= self.bulk_from || (behind > 0 && is_stuck) {
             return self.take_in_bulk(recorded);
         }
         let lag = sequenced.0.saturating_sub(self.at.0);

@@ -4,6 +4,8 @@
 mod common;
 #[path = "common/model.rs"]
 mod model;
+#[path = "anchored/trouble.rs"]
+mod trouble;
 
 use std::{
     io::Write,
@@ -23,10 +25,10 @@ use glasslog_core::{
     hash::leaf_hash,
     personality::Identity,
 };
-use glasslog_log::{BuiltIndex, EntryError, Failure, IndexConfig, Log, LogConfig, Workers};
+use glasslog_log::{BuiltIndex, EntryError, Failure, Log, LogConfig, Workers};
 use glasslog_store::{
     LogState,
-    disk::{RealDisk, sim::SimDisk},
+    disk::RealDisk,
     log_state::{Batch, BatchId, CommitOutcome, Slot},
     runs::Cancel,
 };
@@ -485,145 +487,6 @@ fn a_damaged_index_is_built_again() {
             goes_on(&mut memory, &format!("byte {at} of {}", path.display()));
         }
     }
-}
-
-/// The same on a disk that can be made full and rot.
-fn on(disk: &SimDisk, config: LogConfig) -> LogConfig {
-    let index =
-        config.index.map(|index| IndexConfig { disk: Arc::new(disk.clone()), bulk_from: 100, ..index });
-    LogConfig { index, ..config }
-}
-
-/// A log of 300 entries and an index whose rows are in a run that is read when it is asked, not in memory.
-fn with_a_base(memory: &mut Memory, disk: &SimDisk) {
-    let (log, workers) = Log::open(config(), memory.stores.clone()).unwrap();
-    let names: Vec<String> = (0..300).map(|n| format!("n{n}=v")).collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    runtime().block_on(async { add(&log, &names, None).await.unwrap() });
-    workers.stop().unwrap();
-    memory.restart();
-    let (log, workers) = Log::open(on(disk, indexed(memory)), memory.stores.clone()).unwrap();
-    runtime().block_on(anchored(&log, memory, 301));
-    workers.stop().unwrap();
-    memory.restart();
-}
-
-/// Changes a byte of every page of every run.
-fn rot(disk: &SimDisk) {
-    for (path, bytes) in disk.files() {
-        if path.extension().is_some_and(|extension| extension == "run") {
-            (200..bytes.len()).step_by(4096).for_each(|at| disk.rot(&path, at).unwrap());
-        }
-    }
-}
-
-/// A damaged page that an update meets, while the disk is full so that the index cannot even be emptied: the slot that waits gets
-/// its anchor at once, and when there is room the index is built again.
-#[test]
-fn an_update_that_meets_a_damaged_page_holds_up_no_anchor() {
-    let (mut memory, disk) = (Memory::new(), SimDisk::new(1));
-    with_a_base(&mut memory, &disk);
-    let gate = Gate::default();
-    let config = on(&disk, gated(&memory, &gate, Duration::from_secs(6000)));
-    let (log, workers) = Log::open(config, memory.stores.clone()).unwrap();
-    runtime().block_on(async {
-        anchored(&log, &memory, 301).await;
-        gate.shut(true);
-        add(&log, &["n7=again"], None).await.unwrap();
-        while memory.state.view().unwrap().unfilled_anchor.is_none() {
-            tokio::task::yield_now().await;
-        }
-        let size = log.progress().sequenced.0;
-        rot(&disk);
-        disk.set_full(true);
-        gate.shut(false);
-        tokio::time::timeout(Duration::from_secs(60), published(&log, size))
-            .await
-            .expect("it is not waited for");
-        assert_eq!(judge(&memory.entries(), &ByName).last(), Some(&Kind::Void));
-        disk.set_full(false);
-        anchored(&log, &memory, size + 1).await;
-        assert_eq!(log.index_status().unwrap().rebuilds, 1);
-    });
-    workers.stop().unwrap();
-    judge(&memory.entries(), &ByName);
-}
-
-/// What cannot be built for want of room is not begun again with every entry that comes: each time it would take the room that
-/// the log itself needs.
-#[test]
-fn a_full_disk_is_not_filled_again_with_every_entry() {
-    let (mut memory, disk) = (Memory::new(), SimDisk::new(1));
-    with_a_base(&mut memory, &disk);
-    for (path, _) in disk.files() {
-        glasslog_store::disk::Disk::remove(&disk, &path).unwrap();
-    }
-    let gate = Gate::default();
-    gate.shut(true);
-    let config = on(&disk, gated(&memory, &gate, Duration::from_secs(6000)));
-    let (log, workers) = Log::open(config, memory.stores.clone()).unwrap();
-    disk.set_full(true);
-    gate.shut(false);
-    runtime().block_on(async {
-        for n in 0..300_u64 {
-            let ack = add(&log, &[&format!("m{n}=v")], None).await.unwrap();
-            published(&log, ack[0].index.0 + 1).await;
-        }
-    });
-    let builds = gate.1.load(Ordering::Relaxed) / 300;
-    assert!(builds < 30, "{builds} for 300 entries");
-    disk.set_full(false);
-    runtime().block_on(anchored(&log, &memory, 600));
-    workers.stop().unwrap();
-}
-
-/// What became durable in the background is told though no entry follows.
-#[test]
-fn an_idle_log_says_how_far_its_index_is_durable() {
-    let memory = Memory::new();
-    let (log, workers) = open(&memory);
-    let names: Vec<String> = (0..100).map(|n| format!("n{n}=v")).collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    runtime().block_on(async {
-        add(&log, &names, None).await.unwrap();
-        anchored(&log, &memory, 101).await;
-        let told = async {
-            while log
-                .index_status()
-                .is_none_or(|status| status.durable.0 < 100 || status.stats.disk_bytes == 0)
-            {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(60), told).await.expect("it is durable");
-    });
-    workers.stop().unwrap();
-}
-
-/// An index that cannot be written out goes on in memory; that is told until there is room.
-#[test]
-fn an_index_without_room_is_told_until_there_is_some() {
-    let memory = Memory::new();
-    let disk = SimDisk::new(7);
-    let mut config = indexed(&memory);
-    config.index = Some(model::index(Arc::new(disk.clone()), Path::new("/index")));
-    let (log, workers) = Log::open(config, memory.stores.clone()).unwrap();
-    let told = |full| {
-        while log.index_status().unwrap().full != full {
-            std::thread::yield_now();
-        }
-    };
-    let names: Vec<String> = (0..200).map(|n| format!("n{n}=v")).collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    disk.set_full(true);
-    runtime().block_on(async {
-        add(&log, &names, None).await.unwrap();
-        anchored(&log, &memory, 201).await;
-    });
-    told(true);
-    disk.set_full(false);
-    told(false);
-    workers.stop().unwrap();
 }
 
 /// Appends what no submitter can: an entry of any bytes.

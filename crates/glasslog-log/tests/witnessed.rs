@@ -4,6 +4,8 @@
 mod common;
 #[path = "witnessed/double.rs"]
 mod double;
+#[path = "common/model.rs"]
+mod model;
 
 use std::{
     ops::Range,
@@ -26,9 +28,11 @@ use glasslog_core::{
     policy::Policy,
     tile::Edge,
 };
-use glasslog_log::{AddError, Log, Witnessing, Workers};
+use glasslog_index::Options;
+use glasslog_log::{AddError, Log, LogConfig, Witnessing, Workers};
 use glasslog_store::{
     Objects,
+    disk::RealDisk,
     log_state::MemoryLogState,
     objects::{Existing, NewObject, ObjectError},
 };
@@ -120,6 +124,52 @@ fn a_quorum_publishes_whatever_the_others_do() {
         workers.stop().unwrap();
         witnesses.assert_one_chain();
     }
+}
+
+/// Without a quorum for long, with entries many times as large as what the index may keep in memory: it becomes durable where
+/// checkpoints are recorded, not where they are public. Lookups stay where they were, and are of the newest when it is back.
+#[test]
+fn a_lost_quorum_leaves_the_index_its_room() {
+    let memory = Memory::new();
+    let witnesses = Witnesses::new(3);
+    let mut index = model::index(Arc::new(RealDisk::private()), &memory.dir.path().join("index"));
+    index.options = Options { snapshot_interval: 50, delta_max_bytes: 64 << 10, ..Options::default() };
+    witnesses.watch(&memory.stores);
+    let config = LogConfig { index: Some(index), ..config() };
+    let (log, workers) = Log::open_witnessed(
+        config,
+        memory.stores.clone(),
+        Witnessing { timeout: Duration::from_millis(5), ..witnessing(&witnesses, 2) },
+    )
+    .unwrap();
+    let served = |log: &Log| log.served().map_or(0, |pair| pair.size().0);
+    runtime().block_on(async {
+        add_when_ready(&log, "a=1").await;
+        cosigned(&log, &witnesses, 2).await;
+        until(|| served(&log) == 2).await;
+        (0..2).for_each(|witness| witnesses.set(witness, Mode::Down));
+        for round in 0..60 {
+            let names: Vec<String> = (0..100).map(|n| format!("{round}-{n}=v")).collect();
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let last = add(&log, &names, None).await.unwrap()[99].index;
+            until(|| log.progress().recorded.0 > last.0).await;
+        }
+        assert_eq!((log.progress().published, served(&log)), (TreeSize(2), 2));
+        let size = log.progress().recorded.0;
+        until(|| log.index_status().is_some_and(|status| status.lag == 0 && status.durable.0 > size / 2))
+            .await;
+        let status = log.index_status().unwrap();
+        assert!(!status.full && status.stats.memory_bytes < 1 << 20, "{status:?}");
+        (0..2).for_each(|witness| witnesses.set(witness, Mode::Honest));
+        cosigned(&log, &witnesses, size).await;
+        until(|| served(&log) >= size).await;
+    });
+    witnesses.release();
+    workers.stop().unwrap();
+    let kinds = model::judge(&memory.entries(), &model::ByName);
+    let with_root = kinds.iter().filter(|kind| **kind == model::Kind::Anchor).count();
+    assert!(with_root > 50, "{with_root}");
+    witnesses.assert_one_chain();
 }
 
 /// Below the quorum nothing is published, entries are accepted all the same, and it recovers by itself.

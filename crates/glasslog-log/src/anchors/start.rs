@@ -62,10 +62,11 @@ pub(crate) fn open(
 }
 
 /// An index becomes durable only after the checkpoint over it is recorded: one that is ahead has seen more of this log than the
-/// log itself, and nothing else on this machine may show that.
+/// log itself, and nothing else on this machine may show that. One of as many entries is what was built where the log had no
+/// anchor with a root.
 fn say_foreign(durable: Durable, view: &StateView) {
     let (size, sequenced) = (durable.size.0, view.head.0);
-    if size >= sequenced {
+    if size > sequenced {
         tracing::error!(
             size,
             sequenced,

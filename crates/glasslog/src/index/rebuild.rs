@@ -93,7 +93,9 @@ fn tell(origin: &str, BuiltIndex { size, root, anchor }: BuiltIndex, out: &Outpu
     });
     let compared = match anchor {
         Some(anchor) => format!("as anchored at index {anchor}"),
-        None => "and the log has no anchor with a root to compare it with".into(),
+        None => {
+            "and the log has no anchor with a root to compare it with: the next start builds it again".into()
+        }
     };
     let built = out.paint(Tone::Good, "built:");
     out.line(format_args!("{built} the index of {origin} over {} entries, {compared}", HumanCount(size.0)));

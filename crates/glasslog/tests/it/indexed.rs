@@ -53,16 +53,17 @@ fn add(url: &str, number: u64) -> Option<u64> {
     (answer.status == 200).then(|| answer.text().trim().parse().unwrap())
 }
 
-/// kill -9 at points that differ each time, sometimes with the index deleted: no anchor ever changes, each is right, and
-/// publication goes on.
+/// kill -9 at points that differ each time, of an index that is written out often; sometimes it is deleted, sometimes it was built
+/// by sorting: no anchor ever changes, each is right, and publication goes on.
 #[test]
 fn torture_a_killed_log_anchors_nothing_wrong() {
     let home = home();
+    let indexed = [&INDEXED[..], &["--vindex-snapshot-interval", "10"]].concat();
     let next = Arc::new(AtomicU64::new(0));
     let mut seen: Vec<Vec<u8>> = Vec::new();
     let rounds = if full() { 200 } else { 4 };
     for round in 0..rounds {
-        let server = Server::start(home.path(), &INDEXED);
+        let server = Server::start(home.path(), &indexed);
         let writers: Vec<_> = (0..4)
             .map(|_| {
                 let (url, next) = (server.url.clone(), Arc::clone(&next));
@@ -77,8 +78,13 @@ fn torture_a_killed_log_anchors_nothing_wrong() {
         if round % 3 == 1 {
             std::fs::remove_dir_all(home.path().join("glasslog-data/index")).unwrap();
         }
+        if round % 7 == 2 {
+            let args = [&["index", "rebuild", "glasslog-data"][..], &INDEXED].concat();
+            let (status, _, stderr) = run(home.path(), &args);
+            assert_eq!(status, 0, "{stderr}");
+        }
         if round % 10 == 3 || round + 1 == rounds {
-            let server = Server::start(home.path(), &INDEXED);
+            let server = Server::start(home.path(), &indexed);
             let number = next.fetch_add(1, Ordering::Relaxed);
             let index = add(&server.url, number).unwrap();
             server.wait_for_size(index + 2);
@@ -90,7 +96,7 @@ fn torture_a_killed_log_anchors_nothing_wrong() {
     }
     let anchors = seen.iter().filter(|entry| parse_anchor(entry).is_some()).count();
     println!("{rounds} kills, {} entries, {anchors} anchors", seen.len());
-    let server = Server::start(home.path(), &INDEXED);
+    let server = Server::start(home.path(), &indexed);
     anchored(&server);
     let check = ["index", "check", &server.url, "--vkey", &server.vkey, "--map-fn", "json-field:name"];
     let (status, stdout, stderr) = run(home.path(), &check);
@@ -125,6 +131,24 @@ fn a_deleted_index_is_rebuilt_by_the_command_or_by_the_next_start() {
         anchored(&server);
         server.stop();
     }
+}
+
+/// An index that is built before the log has its first anchor: nothing vouches for it, so the start builds it again, as the command
+/// said, and takes it for nothing worse.
+#[test]
+fn an_index_that_was_built_before_the_first_anchor_is_no_alarm() {
+    let home = home();
+    let server = Server::start(home.path(), &[]);
+    (0..20).for_each(|number| assert!(add(&server.url, number).is_some()));
+    server.wait_for_size(20);
+    server.stop();
+    let args = [&["index", "rebuild", "glasslog-data"][..], &INDEXED].concat();
+    let (status, stdout, stderr) = run(home.path(), &args);
+    assert_eq!((status, stdout.contains("the next start builds it again")), (0, true), "{stdout}{stderr}");
+    let server = Server::start(home.path(), &INDEXED);
+    assert_eq!(anchored(&server).len(), 21);
+    assert!(!server.stderr().contains("restored from a backup"), "{}", server.stderr());
+    server.stop();
 }
 
 /// Changes a byte in every page of the index's runs, in place; how many pages there are.
