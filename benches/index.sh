@@ -44,7 +44,7 @@ index_is_ready() {
 
 measure() {
     echo "== $1: $entries entries before, in batches"
-    "$glasslog" bench "$url" --vkey "$vkey" --connections 4 --batch 1000 --seed 1 --sample 100 --duration "$(((entries + 59999) / 60000))"
+    "$glasslog" bench "$url" --vkey "$vkey" --connections 4 --batch 1000 --seed 1 --sample 100 --entries "$entries" --duration 600
     echo "== $1, closed loop"
     "$glasslog" bench "$url" --vkey "$vkey" --connections "$connections" --duration "$seconds" --disk "$base"
     memory

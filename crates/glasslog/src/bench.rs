@@ -46,6 +46,9 @@ pub struct BenchArgs {
     /// How long to write, in seconds
     #[arg(long, value_name = "S", default_value = "10")]
     pub duration: u64,
+    /// Stop after so many entries, if that comes first
+    #[arg(long, value_name = "N")]
+    pub entries: Option<u32>,
     /// Entries per request; more than one goes to /add-batch
     #[arg(long, value_name = "N", default_value = "1")]
     pub batch: NonZeroUsize,

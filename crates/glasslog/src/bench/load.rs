@@ -258,6 +258,9 @@ impl Writer {
                 Some(ack) => vec![ack.entry],
                 None => (0..batch).map_while(|_| self.number()).collect(),
             };
+            if numbers.is_empty() {
+                return;
+            }
             let answer = connection.send(Method::POST, uri, self.body(&numbers)).await;
             match indices(&answer, numbers.len()) {
                 Some(indices) => {
@@ -270,7 +273,8 @@ impl Writer {
     }
 
     fn number(&self) -> Option<u32> {
-        u32::try_from(self.numbers.fetch_add(1, Ordering::Relaxed)).ok()
+        let number = u32::try_from(self.numbers.fetch_add(1, Ordering::Relaxed)).ok();
+        number.filter(|number| self.args.entries.is_none_or(|entries| *number < entries))
     }
 
     fn one_to_send_again(&mut self) -> Option<Ack> {
