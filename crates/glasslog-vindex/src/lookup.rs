@@ -296,7 +296,7 @@ impl Lookup {
     }
 
     /// Verifies that this is the answer to the question of `key`, as [`Lookup::verify`] does from rule 2 on: the caller has
-    /// opened [`Lookup::checkpoint`] itself, has found its origin to be the pinned one, and judged it by `evaluation`.
+    /// opened this lookup's checkpoint itself, has found its origin to be the pinned one, and judged it by `evaluation`.
     ///
     /// # Errors
     ///
