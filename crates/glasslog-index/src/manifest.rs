@@ -15,7 +15,7 @@ use std::path::Path;
 use glasslog_core::{Hash, TreeSize};
 use glasslog_store::{
     disk::Disk,
-    runs::{RunError, RunId, read_file, replace_file},
+    runs::{Fields, RunError, RunId, read_file, replace_file},
 };
 
 use crate::{Binding, place::MAX_BITS, run::RunMeta};
@@ -103,7 +103,7 @@ fn decode(bytes: &[u8], binding: &Binding) -> Result<Manifest, String> {
     if magic != MAGIC {
         return Err("it is not the manifest of an index".into());
     }
-    let mut fields = Fields(rest);
+    let mut fields = Fields::of(rest);
     let version = fields.u32()?;
     if version != VERSION {
         return Err(format!("it is of format {version}, this program knows format {VERSION}"));
@@ -112,7 +112,7 @@ fn decode(bytes: &[u8], binding: &Binding) -> Result<Manifest, String> {
     if u32::from_be_bytes(*crc) != crc32c::crc32c(body) {
         return Err("it does not match its checksum".into());
     }
-    let (origin, map_fn) = (fields.name()?, fields.name()?);
+    let (origin, map_fn) = (name(&mut fields)?, name(&mut fields)?);
     if origin != binding.origin.as_bytes() || map_fn != binding.map_fn.as_bytes() {
         let (origin, map_fn) = (String::from_utf8_lossy(origin), String::from_utf8_lossy(map_fn));
         return Err(format!("it is the index of {origin} by {map_fn}"));
@@ -121,56 +121,34 @@ fn decode(bytes: &[u8], binding: &Binding) -> Result<Manifest, String> {
     let root = Hash(fields.take()?);
     let state = State { size, root, keys: fields.u64()?, postings: fields.u64()? };
     let count = usize::try_from(fields.u32()?).unwrap_or(usize::MAX);
-    if count > MAX_RUNS || fields.0.len() != count * RUN_BYTES + 4 {
+    if count > MAX_RUNS || fields.left() != count * RUN_BYTES + 4 {
         return Err("its length does not fit its count of runs".into());
     }
-    let runs = (0..count).map(|_| fields.run()).collect::<Result<Vec<_>, String>>()?;
+    let runs = (0..count).map(|_| run(&mut fields)).collect::<Result<Vec<_>, String>>()?;
     if !runs.is_sorted_by_key(|run| run.is_spill) {
         return Err("its runs are out of order".into());
     }
     Ok(Manifest { state, runs })
 }
 
-/// What is left to decode.
-struct Fields<'a>(&'a [u8]);
+fn name<'a>(fields: &mut Fields<'a>) -> Result<&'a [u8], String> {
+    let length = u16::from_be_bytes(fields.take()?);
+    Ok(fields.bytes(length.into())?)
+}
 
-impl<'a> Fields<'a> {
-    fn take<const N: usize>(&mut self) -> Result<[u8; N], String> {
-        let (field, rest) = self.0.split_first_chunk::<N>().ok_or("it is too short")?;
-        self.0 = rest;
-        Ok(*field)
+fn run(fields: &mut Fields<'_>) -> Result<RunMeta, String> {
+    let (id, spill) = (RunId(fields.u64()?), fields.take()?);
+    let (heads, postings) = (fields.u64()?, fields.u64()?);
+    let (head_pages, posting_pages) = (fields.u32()?, fields.u32()?);
+    let ([bits], hashes, tail_crc) = (fields.take()?, fields.u32()?, fields.u32()?);
+    let is_spill = match spill {
+        [0] => false,
+        [1] => true,
+        _ => return Err("a run is of no kind".into()),
+    };
+    if !(1..=MAX_BITS).contains(&bits) || (!is_spill && hashes != 1 << bits) || hashes > 1 << bits {
+        return Err("a run has an impossible count of buckets".into());
     }
-
-    fn u32(&mut self) -> Result<u32, String> {
-        self.take().map(u32::from_be_bytes)
-    }
-
-    fn u64(&mut self) -> Result<u64, String> {
-        self.take().map(u64::from_be_bytes)
-    }
-
-    fn name(&mut self) -> Result<&'a [u8], String> {
-        let length = usize::from(u16::from_be_bytes(self.take()?));
-        let (name, rest) = self.0.split_at_checked(length).ok_or("it is too short")?;
-        self.0 = rest;
-        Ok(name)
-    }
-
-    fn run(&mut self) -> Result<RunMeta, String> {
-        let (id, spill) = (RunId(self.u64()?), self.take()?);
-        let (heads, postings) = (self.u64()?, self.u64()?);
-        let (head_pages, posting_pages) = (self.u32()?, self.u32()?);
-        let ([bits], hashes, tail_crc) = (self.take()?, self.u32()?, self.u32()?);
-        let is_spill = match spill {
-            [0] => false,
-            [1] => true,
-            _ => return Err("a run is of no kind".into()),
-        };
-        if !(1..=MAX_BITS).contains(&bits) || (!is_spill && hashes != 1 << bits) || hashes > 1 << bits {
-            return Err("a run has an impossible count of buckets".into());
-        }
-        let run =
-            RunMeta { id, is_spill, heads, postings, head_pages, posting_pages, bits, hashes, tail_crc };
-        Ok(run)
-    }
+    let run = RunMeta { id, is_spill, heads, postings, head_pages, posting_pages, bits, hashes, tail_crc };
+    Ok(run)
 }

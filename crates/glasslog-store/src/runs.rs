@@ -15,6 +15,7 @@
 //! its place. What cannot be believed is dropped as a whole, never answered from: whatever uses runs can
 //! be rebuilt from the log (invariant 9).
 
+mod fields;
 mod file;
 mod filter;
 mod manifest;
@@ -27,6 +28,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+pub use fields::{Fields, TooShort};
 pub use merge::{Cancel, MergeRate};
 pub use pages::{PAGE_HEADER, PageFile, PageWriter, Rows, RunId, TailCrc, read_file, replace_file};
 pub use set::{RunSet, View};

@@ -14,7 +14,7 @@ use std::path::Path;
 use glasslog_core::TreeSize;
 
 use super::{
-    Keep, RunError, RunId, Shape,
+    Fields, Keep, RunError, RunId, Shape,
     file::RunMeta,
     pages::{read_file, replace_file},
 };
@@ -83,7 +83,7 @@ fn decode(bytes: &[u8], shape: Shape) -> Result<Manifest, String> {
     if magic != MAGIC {
         return Err("it is not a manifest of sorted runs".into());
     }
-    let mut fields = Fields(rest);
+    let mut fields = Fields::of(rest);
     let version = fields.u32()?;
     if version != VERSION {
         return Err(format!("it is of format {version}, this program knows format {VERSION}"));
@@ -97,38 +97,19 @@ fn decode(bytes: &[u8], shape: Shape) -> Result<Manifest, String> {
     }
     let covered = TreeSize(fields.u64()?);
     let count = usize::try_from(fields.u32()?).unwrap_or(usize::MAX);
-    if count > MAX_RUNS || fields.0.len() != count * RUN_BYTES + CRC_BYTES {
+    if count > MAX_RUNS || fields.left() != count * RUN_BYTES + CRC_BYTES {
         return Err("its length does not fit its count of runs".into());
     }
-    let runs = (0..count).map(|_| fields.run()).collect::<Result<Vec<_>, String>>()?;
+    let runs = (0..count).map(|_| run(&mut fields)).collect::<Result<Vec<_>, String>>()?;
     Ok(Manifest { covered, runs })
 }
 
-/// What is left to decode.
-struct Fields<'a>(&'a [u8]);
-
-impl Fields<'_> {
-    fn take<const N: usize>(&mut self) -> Result<[u8; N], String> {
-        let (field, rest) = self.0.split_first_chunk::<N>().ok_or("it is too short")?;
-        self.0 = rest;
-        Ok(*field)
-    }
-
-    fn u32(&mut self) -> Result<u32, String> {
-        self.take().map(u32::from_be_bytes)
-    }
-
-    fn u64(&mut self) -> Result<u64, String> {
-        self.take().map(u64::from_be_bytes)
-    }
-
-    fn run(&mut self) -> Result<RunMeta, String> {
-        Ok(RunMeta {
-            id: RunId(self.u64()?),
-            rows: self.u64()?,
-            pages: self.u32()?,
-            filter_blocks: self.u32()?,
-            tail_crc: self.u32()?,
-        })
-    }
+fn run(fields: &mut Fields<'_>) -> Result<RunMeta, String> {
+    Ok(RunMeta {
+        id: RunId(fields.u64()?),
+        rows: fields.u64()?,
+        pages: fields.u32()?,
+        filter_blocks: fields.u32()?,
+        tail_crc: fields.u32()?,
+    })
 }
